@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 from hls_handler.analysis import Severity
 from hls_handler.batches.recording_job import RecordingJob, read_facts
 from hls_handler.deliveries import NO_RESULT, RECORDED, End
-from hls_handler.engine.asking import ClaudeQuestions, prompt_limits
+from hls_handler.engine.asking import Questions, prompt_limits
 from hls_handler.engine.codecs import SETTINGS_FILE, Codec, facts_codec
 from hls_handler.engine.job import DeliveryJob, require_open
 from hls_handler.errors import ConversationIgnored, Permanent, PromptError
@@ -26,7 +26,7 @@ from hls_handler.github.reader import GithubReader
 from hls_handler.github.source import read_optional
 from hls_handler.github.values import permalink
 from hls_handler.handlers.handler import common_variables
-from hls_handler.handlers.job import Asking, FactSource
+from hls_handler.handlers.job import FactSource
 from hls_handler.handlers.reader import EMPTY_HISTORY
 from hls_handler.prompting.library import restore_library
 from hls_handler.prompting.prompt import Library, PromptSources
@@ -144,14 +144,15 @@ def _ask(job: DeliveryJob) -> str:
     name = job.rule.prompt
     codec = facts_codec(job.handler.facts_type)
     facts = job.run_step(codec, 0, lambda: read_facts(job.handler, _open_source(job)))
-    asking = Asking(
+    recording = RecordingJob(
+        event,
+        job.rule,
         job.config.library,
-        name,
         common_variables(event, name, job.rule.effective),
-        ClaudeQuestions(job).send,
-        keeps_review=event.name == "pull_request",
+        Questions(job).ask,
+        comments=None,
+        facts=facts,
     )
-    recording = RecordingJob(event, job.rule, asking, None, facts=facts)
     if job.batch is None or job.batch.kind != "reviews":
         recording.run(job.handler)
         return ""

@@ -18,15 +18,16 @@ from hls_handler.handlers.handler import Handler
 from hls_handler.handlers.job import (
     NO_GUARD,
     NO_INLINE,
-    Asking,
     Conversation,
     Facts,
     FactSource,
     Guard,
     Job,
     Replies,
+    ask_all,
 )
 from hls_handler.handlers.reader import HistoryUpdate
+from hls_handler.prompting.prompt import Library
 from hls_handler.review.record import ReviewRecord
 from hls_handler.routing import Rule
 from hls_handler.settings.repository import FileProblems
@@ -34,11 +35,14 @@ from hls_handler.settings.repository import FileProblems
 
 @dataclass(slots=True)
 class RecordingJob:
-    """Implements `handlers.job.Job`. Only `asking` may write or store something."""
+    """Implements `handlers.job.Job`. Only `send` may write or store something."""
 
     event: Event
     rule: Rule  # names the prompt
-    asking: Asking  # who is asked
+    library: Library
+    common: Mapping[str, object]  # variables that all prompts have
+    # asks: the name of a prompt, its variables, the index of its reply
+    send: Callable[[str, Mapping[str, object], int], Reply]
     comments: CommentRenderer | None  # None: comments are not rendered
     facts: Any = None
     source: FactSource | None = None  # of what a reply asks to see; None: nothing can be read
@@ -48,16 +52,6 @@ class RecordingJob:
     analysis: Analysis = field(default=Analysis((), comment=None), init=False)
     actions: tuple[Action, ...] = field(default=(), init=False)  # that would follow
     _received: list[Reply] = field(default_factory=list, init=False)  # to all questions
-
-    def __post_init__(self) -> None:
-        send = self.asking.send
-
-        def send_and_keep(name: str, variables: Mapping[str, object], index: int) -> Reply:
-            reply = send(name, variables, index)
-            self._received.append(reply)
-            return reply
-
-        self.asking = replace(self.asking, send=send_and_keep)
 
     def run(self, handler: Handler) -> Replies:
         """Run the handler, and return the replies. Raises `Permanent` without one, `PromptError`,
@@ -110,7 +104,12 @@ class RecordingJob:
         """Show no check."""
 
     def ask(self, variables: Mapping[str, object]) -> Replies:
-        return self.asking.ask_all(variables)
+        return ask_all(self, variables)
+
+    def ask_one(self, prompt: str, variables: Mapping[str, object], index: int) -> Reply:
+        reply = self.send(prompt, {**self.common, **variables}, index)
+        self._received.append(reply)
+        return reply
 
     def render(
         self,

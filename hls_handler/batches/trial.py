@@ -20,7 +20,7 @@ from hls_handler.github.comments import is_by, list_boxes, marker
 from hls_handler.github.reader import GithubReader
 from hls_handler.handlers.handler import Handler, common_variables
 from hls_handler.handlers.issues import InformationRequest, IssueHandler, dump_requests
-from hls_handler.handlers.job import Asking, FactSource
+from hls_handler.handlers.job import FactSource
 from hls_handler.handlers.reader import EMPTY_HISTORY, EmptyHistory, RepositoryHistory
 from hls_handler.handlers.registry import COMMAND_HANDLERS, HANDLERS, handler_for
 from hls_handler.prompting.prompt import Library
@@ -55,12 +55,6 @@ class StoredFacts:
     facts: Any
     # the present settings, with the settings of the repository that applied then
     effective: EffectiveSettings
-
-    def make_job(self, asking: Asking, comments: CommentRenderer | None) -> RecordingJob:
-        """Return the job with which the handler asks the prompts of `asking`."""
-        file = asking.library.prompts[asking.first].path
-        rule = Rule(self.event.key, asking.first, self.effective, file)
-        return RecordingJob(self.event, rule, asking, comments, facts=self.facts)
 
 
 def read_unstored(
@@ -130,9 +124,6 @@ def load_stored_facts(store: Storage, row: DeliveryRow, table: RepositoryTable) 
     return StoredFacts(event, handler, facts, effective)
 
 
-PULL_REQUEST = "pull_request"
-
-
 @dataclass(frozen=True, slots=True)
 class Trial:
     """A prompt, and an event with its facts that it is tried with. Nothing is sent before its job
@@ -176,10 +167,16 @@ class Trial:
             return replace(send(rendered), unshown=find_unshown(variables, rendered.task))
 
         common = common_variables(source.event, first, source.effective)
-        keeps_review = source.event.name == PULL_REQUEST
-        asking = Asking(library, first, common, ask_one, keeps_review=keeps_review)
-        comments = CommentRenderer(library, common, self.key, source.handler.has_sections)
-        return source.make_job(asking, comments)
+        rule = Rule(source.event.key, first, source.effective, library.prompts[first].path)
+        return RecordingJob(
+            source.event,
+            rule,
+            library,
+            common,
+            ask_one,
+            CommentRenderer(library, common, self.key, source.handler.has_sections),
+            facts=source.facts,
+        )
 
 
 def require_event(

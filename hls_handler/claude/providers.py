@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
+from functools import partial
 
-from hls_handler.analysis import UnusableReply
+from hls_handler.analysis import RenderedPrompt, Reply, UnusableReply
 from hls_handler.claude.provider import Provider, ProviderApi, ProviderConnection
 from hls_handler.errors import (
     AccountLimited,
@@ -20,6 +20,7 @@ from hls_handler.errors import (
     RateLimited,
     RequestRejected,
     SlowResponse,
+    StepFailed,
 )
 from hls_handler.settings.providers import ClaudeSettings, ProviderSettings
 
@@ -30,8 +31,6 @@ PROBE_AFTER = timedelta(minutes=1)
 longest limit, and the longest series of limits, that is waited for without falling back; one
 without an announced end may be that of a day.
 """
-
-T = TypeVar("T")
 
 
 def connect(connection: ProviderConnection) -> ProviderApi:
@@ -152,6 +151,88 @@ class Breakers:
             return self._open.pop(provider, None) is not None
 
 
+@dataclass(frozen=True, slots=True)
+class _Link:
+    settings: ProviderSettings
+    connect: Callable[[], Provider]
+
+
+class Chain:
+    """The providers for one question. The caller asks each that `next` returns, and passes the
+    result to `accept`, or the error to `fail`, which raises it unless the next one is asked.
+    """
+
+    def __init__(self, links: Sequence[_Link], breakers: Breakers, conversation: str) -> None:
+        """`conversation` is what the question is about."""
+        self._links = links
+        self._breakers = breakers
+        self._conversation = conversation
+        self._index = -1  # of the provider that is asked
+
+    def next(self) -> Provider:
+        """Return the next provider whose breaker allows a call, or the last one."""
+        self._index += 1
+        while not self._is_last and not self._breakers.allows(self._settings):
+            self._index += 1
+        return self._links[self._index].connect()
+
+    def accept(self, answer: Reply | UnusableReply) -> None:
+        """Close the breaker. Invalid replies and refusals are answers, too."""
+        if isinstance(answer, UnusableReply) and not answer.usage.all_input_tokens:
+            return  # a filter blocked it: no request was accepted
+        if self._breakers.worked(self._settings):
+            log.warning("provider answers again", extra={"provider": self._settings.name})
+
+    def fail(self, error: StepFailed | Postponed) -> None:
+        """Raise the error, unless the next provider is to be asked.
+
+        It is after each `DependencyDown`, except a limit that is said to end within a minute, and
+        after a `SlowResponse` that another conversation met, too: one of them may be the fault of
+        its question. So may a `RequestRejected`: if another conversation gets it for the same
+        reason, and no request was accepted between, it becomes an `AccountLimited`. The error of
+        the last provider is raised; its `not_before` is no later than the next probe.
+        """
+        if isinstance(error, RequestRejected) and self._breakers.met_rejection(
+            self._settings, error.reason, self._conversation
+        ):
+            error = self._links[self._index].connect().reject_all(error)
+        if self._is_last:
+            self._limit_wait(error)
+            raise error
+        if isinstance(error, Postponed):
+            self._breakers.postponed(self._settings)
+        if isinstance(error, SlowResponse) and self._breakers.met_slow_response(
+            self._settings, self._conversation
+        ):
+            error = DependencyDown(str(error), dependency="claude", remedy=error.remedy)
+        if not isinstance(error, DependencyDown) or error.dependency != "claude":
+            raise error
+        if isinstance(error, RateLimited) and not self._breakers.record_limit(
+            self._settings, error
+        ):
+            raise error
+        is_new = self._breakers.failed(self._settings, error)
+        level = logging.WARNING if is_new else logging.DEBUG
+        failed = {"provider": self._settings.name, "why": str(error), "remedy": error.remedy}
+        log.log(level, "provider failed, the next one is asked", extra=failed)
+
+    def _limit_wait(self, error: StepFailed | Postponed) -> None:
+        if not isinstance(error, DependencyDown):
+            return
+        for link in self._links[:-1]:
+            outage = self._breakers.find(link.settings)
+            if error.not_before is not None and outage is not None:
+                error.not_before = min(error.not_before, outage.until)
+
+    @property
+    def _settings(self) -> ProviderSettings:
+        return self._links[self._index].settings
+
+    @property
+    def _is_last(self) -> bool:
+        return self._index == len(self._links) - 1
+
+
 class Providers:
     """The clients of all providers. Not thread-safe: use one per worker thread. `breakers` are
     those of the process.
@@ -177,74 +258,30 @@ class Providers:
         for client in self._clients.values():
             client.close()
 
-    def answer(
-        self, model: str | None, ask: Callable[[Provider], T], *, conversation: str = ""
-    ) -> T:
-        """Return the result of `ask` with the first provider that does not fail; that of `model`
-        comes first.
-
-        It falls back on each `DependencyDown`, except a limit that is said to end within a minute,
-        and on a `SlowResponse` that another `conversation` met, too: one of them may be the fault
-        of its question. So may a `RequestRejected`: if another conversation gets it for the same
-        reason, and no request was accepted between, it becomes an `AccountLimited`. Invalid
-        replies and refusals are results. The error of the last provider is raised; its
-        `not_before` is no later than the next probe.
-        """
+    def chain(self, model: str | None, *, conversation: str = "") -> Chain:
+        """Return the providers in the order in which they are asked; that of `model` is first."""
         named, _ = self._settings.find_model(model)
         by_key = self._settings.providers
         keys = sorted(by_key, key=lambda key: by_key[key] is not named)  # otherwise in their order
-        for key in keys[:-1]:
-            settings = by_key[key]
-            if not self._breakers.allows(settings):
-                continue
+        return Chain([self._link(key) for key in keys], self._breakers, conversation)
+
+    def answer(
+        self,
+        rendered: RenderedPrompt,
+        *,
+        correction: UnusableReply | None = None,
+        conversation: str = "",
+    ) -> Reply | UnusableReply:
+        """Return the reply of the first provider that does not fail."""
+        chain = self.chain(rendered.prompt.model, conversation=conversation)
+        while True:
             try:
-                answer = self._ask(key, ask, conversation)
-            except Postponed:
-                self._breakers.postponed(settings)
-                raise
-            except SlowResponse as exc:
-                if not self._breakers.met_slow_response(settings, conversation):
-                    raise
-                self._fall_back(
-                    settings, DependencyDown(str(exc), dependency="claude", remedy=exc.remedy)
-                )
-            except DependencyDown as exc:
-                if exc.dependency != "claude":
-                    raise
-                if isinstance(exc, RateLimited) and not self._breakers.record_limit(settings, exc):
-                    raise
-                self._fall_back(settings, exc)
-            else:
-                return answer
-        try:
-            return self._ask(keys[-1], ask, conversation)
-        except DependencyDown as exc:
-            for key in keys[:-1]:
-                outage = self._breakers.find(by_key[key])
-                if exc.not_before is not None and outage is not None:
-                    exc.not_before = min(exc.not_before, outage.until)
-            raise
-
-    def _ask(self, key: str, ask: Callable[[Provider], T], conversation: str) -> T:
-        settings = self._settings.providers[key]
-        client = self._client(key)
-        try:
-            answer = ask(client)
-        except RequestRejected as exc:
-            if self._breakers.met_rejection(settings, exc.reason, conversation):
-                raise client.reject_all(exc) from exc
-            raise
-        if isinstance(answer, UnusableReply) and not answer.usage.all_input_tokens:
-            return answer  # a filter blocked it: no request was accepted
-        if self._breakers.worked(settings):
-            log.warning("provider answers again", extra={"provider": settings.name})
-        return answer
-
-    def _fall_back(self, settings: ProviderSettings, error: DependencyDown) -> None:
-        is_new = self._breakers.failed(settings, error)
-        level = logging.WARNING if is_new else logging.DEBUG
-        failed = {"provider": settings.name, "why": str(error), "remedy": error.remedy}
-        log.log(level, "provider failed, the next one is asked", extra=failed)
+                answer = chain.next().ask(rendered, correction=correction)
+            except StepFailed as exc:
+                chain.fail(exc)
+                continue
+            chain.accept(answer)
+            return answer
 
     def find_outage(self) -> DependencyDown | None:
         """Return why a provider is not asked at the moment; None if all are."""
@@ -261,6 +298,9 @@ class Providers:
     def lookup_default(self, model: str) -> str:
         """Look up a model of the first provider, whatever slashes its name has."""
         return self._client("claude").lookup_model(model)
+
+    def _link(self, key: str) -> _Link:
+        return _Link(self._settings.providers[key], partial(self._client, key))
 
     def _client(self, key: str) -> Provider:
         if key not in self._clients:

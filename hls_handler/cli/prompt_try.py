@@ -512,10 +512,15 @@ class Sender:
     def _ask(
         self, rendered: RenderedPrompt, correction: UnusableReply | None
     ) -> Reply | UnusableReply:
-        return self.claude.answer(
-            rendered.prompt.model,
-            lambda provider: self._ask_provider(provider, rendered, correction),
-        )
+        chain = self.claude.chain(rendered.prompt.model)
+        while True:
+            try:
+                answer = self._ask_provider(chain.next(), rendered, correction)
+            except StepFailed as exc:
+                chain.fail(exc)
+                continue
+            chain.accept(answer)
+            return answer
 
     def _ask_provider(
         self, provider: Provider, rendered: RenderedPrompt, correction: UnusableReply | None

@@ -43,6 +43,7 @@ from hls_handler.errors import (
     DependencyDown,
     LeaseLost,
     Permanent,
+    Postponed,
     PromptError,
     SlowResponse,
     StepFailed,
@@ -95,9 +96,7 @@ def make_question(
     return QuestionTexts(digest, rendered.system, schema, message, is_correction=True)
 
 
-def find_cache_key(
-    job: DeliveryJob, rendered: RenderedPrompt, variables: Mapping[str, object], digest: bytes
-) -> CacheKey | None:
+def find_cache_key(job: DeliveryJob, question: _Question) -> CacheKey | None:
     """Return the key of the question in the cache of replies; None if the cache is not used.
 
     It names the provider that is asked first, so a reply of another one in its place is used again,
@@ -105,16 +104,17 @@ def find_cache_key(
     earlier findings.
     """
     claude = job.config.settings.claude
-    prompt = rendered.prompt
+    prompt = question.prompt
     repository_id = job.lease.repository_id
     if not claude.cache_ttl_h or repository_id is None or job.event.is_full_review_requested:
         return None
     if job.lease.is_recorded:
         return None
-    if is_first_review_prompt(job, prompt, variables):
-        if any(variables.get(name) for name in EARLIER_FINDINGS):
+    digest = question.digest
+    if is_first_review_prompt(job, question):
+        if any(question.variables.get(name) for name in EARLIER_FINDINGS):
             return None
-        digest = digest_review(rendered, variables)
+        digest = digest_review(question.rendered, question.variables)
     provider, model = claude.find_model(prompt.model, is_review=prompt.is_review)
     options = [
         digest.hex(),
@@ -126,12 +126,11 @@ def find_cache_key(
     return CacheKey(repository_id, hashlib.sha256(json.dumps(options).encode()).digest())
 
 
-def is_first_review_prompt(
-    job: DeliveryJob, prompt: Prompt, variables: Mapping[str, object]
-) -> bool:
+def is_first_review_prompt(job: DeliveryJob, question: _Question) -> bool:
     """Return True for the prompt of a review, also of a part of it; False for a follow-up."""
-    is_review = job.event.name == "pull_request" and prompt.reply == "pull_request_analysis"
-    return is_review and "analysis" not in variables
+    is_review = job.event.name == "pull_request"
+    is_analysis = question.prompt.reply == "pull_request_analysis"
+    return is_review and is_analysis and "analysis" not in question.variables
 
 
 def digest_request(rendered: RenderedPrompt) -> bytes:
@@ -182,15 +181,31 @@ PERMISSION = Codec("permission", 1, TypeAdapter(str))
 """The sender's permission on the repository."""
 
 
-class ClaudeQuestions:
-    """Asks Claude the prompts of a delivery. A stored reply is returned at once."""
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """A rendered prompt."""
+
+    rendered: RenderedPrompt
+    variables: Mapping[str, object]
+    index: int  # of the reply
+    digest: bytes
+
+    @property
+    def prompt(self) -> Prompt:
+        return self.rendered.prompt
+
+
+class Questions:
+    """Asks Claude the prompts of a delivery. A stored reply is returned at once. Each call is
+    recorded, and counts for the budgets.
+    """
 
     def __init__(self, job: DeliveryJob) -> None:
         self._job = job
         self._failed: dict[int, str] = {}
         self._is_recalled = False  # whether the last reply was stored by an earlier attempt
 
-    def send(self, name: str, variables: Mapping[str, object], index: int) -> Reply:
+    def ask(self, name: str, variables: Mapping[str, object], index: int) -> Reply:
         """Return the reply to a prompt. Raises `Postponed`, `LeaseLost`, `PromptError` or a
         `StepFailed`.
         """
@@ -205,7 +220,7 @@ class ClaudeQuestions:
         if recalled is not None:
             return replace(recalled, unshown=job.find_result(UNSHOWN, index) or ())
         try:
-            return _ask(job, name, variables, index)
+            return self._ask_twice(self._render(name, variables, index))
         except BudgetExceeded:  # nothing was sent
             raise
         except Permanent as exc:
@@ -228,91 +243,64 @@ class ClaudeQuestions:
             # unset.
             self._job.pending.add(ANALYSED)
 
+    def _render(self, name: str, variables: Mapping[str, object], index: int) -> _Question:
+        job = self._job
+        key = job.store.database.secret(PROMPT_SECRET)
+        rendered = render(job.config.library, name, variables, key=key)
+        if rendered.missing:
+            job.note(OMISSIONS, index + 1, _describe_truncation(rendered))
+        return _Question(rendered, variables, index, digest_request(rendered))
 
-def forget_unanswered(job: DeliveryJob) -> None:
-    """Let a retry ask questions again that got no reply."""
-    if any(name == UNANSWERED.name for name, _ in job.steps):
-        job.store.checkpoints.delete(job.lease, UNANSWERED.name)
-
-
-def _ask(job: DeliveryJob, name: str, variables: Mapping[str, object], index: int) -> Reply:
-    """Ask Claude the prompt `name`. Raises `Permanent` if no usable reply comes, and what `ask`
-    raises.
-    """
-    key = job.store.database.secret(PROMPT_SECRET)
-    rendered = render(job.config.library, name, variables, key=key)
-    if rendered.missing:
-        job.note(OMISSIONS, index + 1, _describe_truncation(rendered))
-    unshown = find_unshown(variables, rendered.task)
-    if unshown != (job.find_result(UNSHOWN, index) or ()):
-        job.add(UNSHOWN, unshown, index)
-    question = _QuestionCalls(job, rendered, variables, index, digest_request(rendered))
-    match job.replies.unusable.get(index, ()):
-        case (first,) if first.why in CORRECTED:
-            answer: Reply | UnusableReply = first
-        case _:  # a retry by an operator begins anew
-            answer = question.call()
-    if isinstance(answer, UnusableReply) and answer.why in CORRECTED:
-        answer = question.call(correction=answer)
-    if isinstance(answer, Reply):
-        return replace(answer, unshown=unshown)
-    raise question.report_unusable(answer)
-
-
-def _describe_truncation(rendered: RenderedPrompt) -> str:
-    texts = len(rendered.missing)
-    characters = sum(rendered.missing)
-    return (
-        f"{count(texts, 'text')} {was_or_were(texts)} cut by {characters:,} characters"
-        f" ({rendered.prompt.id})"
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _QuestionCalls:
-    """A rendered question of a delivery. Each call is recorded, and counts for the budgets."""
-
-    job: DeliveryJob
-    rendered: RenderedPrompt
-    variables: Mapping[str, object]
-    index: int  # of the reply
-    digest: bytes  # of the question
-
-    @property
-    def _prompt(self) -> Prompt:
-        return self.rendered.prompt
-
-    def call(self, correction: UnusableReply | None = None) -> Reply | UnusableReply:
-        """Return a reply of the cache, or ask the first provider that does not fail."""
-        job = self.job
-        cache_key = None
-        if correction is None:
-            cache_key = find_cache_key(job, self.rendered, self.variables, self.digest)
-        if cache_key is not None:
-            cached = self._find_cached(cache_key)
-            if cached is not None:
-                return cached
-
-        def ask_provider(provider: Provider) -> Reply | UnusableReply:
-            return self._call_provider(provider, cache_key, correction)
-
-        model = self._prompt.model
-        conversation = job.lease.conversation_key or job.lease.guid
-        answer = job.context.claude.answer(model, ask_provider, conversation=conversation)
+    def _ask_twice(self, question: _Question) -> Reply:
+        """Ask once more after an invalid reply. Raises `Permanent` if no usable reply comes."""
+        job = self._job
+        index = question.index
+        unshown = find_unshown(question.variables, question.rendered.task)
+        if unshown != (job.find_result(UNSHOWN, index) or ()):
+            job.add(UNSHOWN, unshown, index)
+        answer: Reply | UnusableReply | None = None
+        unusable = job.replies.unusable.get(index, ())
+        if len(unusable) == 1 and unusable[0].why in CORRECTED:
+            answer = unusable[0]  # a retry by an operator begins anew
+        else:
+            answer = self._find_cached(question) or self._call(question)
+        if isinstance(answer, UnusableReply) and answer.why in CORRECTED:
+            answer = self._call(question, correction=answer)
         if isinstance(answer, Reply):
-            self._report_use(answer.usage.model)
-        return answer
+            return replace(answer, unshown=unshown)
+        raise self._reject(question, answer)
+
+    def _call(
+        self, question: _Question, correction: UnusableReply | None = None
+    ) -> Reply | UnusableReply:
+        """Ask the first provider that does not fail."""
+        job = self._job
+        conversation = job.lease.conversation_key or job.lease.guid
+        chain = job.context.claude.chain(question.prompt.model, conversation=conversation)
+        while True:
+            try:
+                answer = self._call_provider(chain.next(), question, correction)
+            except (StepFailed, Postponed) as exc:
+                chain.fail(exc)
+                continue
+            chain.accept(answer)
+            if isinstance(answer, Reply):
+                self._report_use(question, answer.usage.model)
+            return answer
 
     def _call_provider(
-        self, provider: Provider, cache_key: CacheKey | None, correction: UnusableReply | None
+        self, provider: Provider, question: _Question, correction: UnusableReply | None
     ) -> Reply | UnusableReply:
-        job = self.job
+        job = self._job
         calls = job.store.calls
-        estimate = provider.upper_estimate(self.rendered, correction=correction)
-        question = None
+        cache_key = None
+        if correction is None:
+            cache_key = find_cache_key(job, question)
+        estimate = provider.upper_estimate(question.rendered, correction=correction)
+        texts = None
         if not job.lease.is_recorded:
-            question = make_question(self.rendered, self.digest, correction)
-        call = self._begin(estimate, question, is_cache_miss=cache_key is not None)
+            texts = make_question(question.rendered, question.digest, correction)
+        call = self._begin(question, estimate, texts, is_cache_miss=cache_key is not None)
         try:
             # do not pay for a reply that another worker would discard
             job.context.leases.require(job.lease)
@@ -320,7 +308,7 @@ class _QuestionCalls:
             calls.end(job.lease, call, outcome=UNAVAILABLE, usage=None, error=f"not sent: {exc}")
             raise
         try:
-            answer = provider.ask(self.rendered, correction=correction)
+            answer = provider.ask(question.rendered, correction=correction)
         except StepFailed as exc:
             self._end_failed(call, exc)
             if isinstance(exc, Permanent) and not job.lease.is_recorded:
@@ -329,30 +317,37 @@ class _QuestionCalls:
             raise
         if isinstance(answer, UnusableReply):
             return self._end_unusable(call, answer)
-        if answer.lost or self._is_later_review:
+        is_later = is_first_review_prompt(job, question) and question.variables["round"] != 1
+        # only about lines that changed since the last review: no answer for a new one
+        if answer.lost or is_later:
             cache_key = None
-        return self._end_valid(call, answer, cache_key)
+        return self._end_valid(question, call, answer, cache_key)
 
     def _begin(
-        self, estimate: Usage, question: QuestionTexts | None, *, is_cache_miss: bool
+        self,
+        question: _Question,
+        estimate: Usage,
+        texts: QuestionTexts | None,
+        *,
+        is_cache_miss: bool,
     ) -> StartedCall:
         """Record the start of a call. Raises what `ClaudeCalls.begin` raises.
 
         If a budget is used up and the settings do not wait for it, raises `BudgetExceeded` or
         `ConversationIgnored`.
         """
-        job = self.job
+        job = self._job
         settings = job.config.settings
         provider = None
         if settings.claude.fallbacks:
             provider = estimate.model.partition("/")[0]
         new = NewCall(
-            index=self.index,
-            prompt_id=self._prompt.id,
+            index=question.index,
+            prompt_id=question.prompt.id,
             model=estimate.model,
             provider=provider,
             estimate=estimate,
-            question=question,
+            question=texts,
             is_cache_miss=is_cache_miss,
         )
         limits = self._list_limits()
@@ -385,7 +380,7 @@ class _QuestionCalls:
 
     def _list_limits(self) -> Sequence[Limit]:
         """Return the limits of a call, in the order in which they are checked."""
-        job = self.job
+        job = self._job
         settings = job.config.settings
         limits = [
             limit_calls(settings),
@@ -410,8 +405,8 @@ class _QuestionCalls:
             is_unknown = error.may_have_succeeded
             if not is_unknown:
                 outcome = UNAVAILABLE
-        self.job.store.calls.end(
-            self.job.lease,
+        self._job.store.calls.end(
+            self._job.lease,
             call,
             outcome=outcome,
             usage=None,
@@ -420,29 +415,35 @@ class _QuestionCalls:
             request_id=error.request_id,
         )
 
-    def _end_valid(self, call: StartedCall, answer: Reply, cache_key: CacheKey | None) -> Reply:
+    def _end_valid(
+        self,
+        question: _Question,
+        call: StartedCall,
+        answer: Reply,
+        cache_key: CacheKey | None,
+    ) -> Reply:
         """Store the reply, and return it redacted."""
-        prompt = self._prompt
-        stored = encode_reply(answer, shown_code=self.rendered.code)
+        prompt = question.prompt
+        stored = encode_reply(answer, shown_code=question.rendered.code)
         recalled = decode_reply(stored, reply_type=prompt.reply, model=prompt.reply_model)
         assert recalled is not None
         usage = answer.usage
         error = None
         if usage.is_estimate:
             error = ESTIMATED
-        self.job.store.calls.end(
-            self.job.lease,
+        self._job.store.calls.end(
+            self._job.lease,
             call,
             outcome="ok",
             usage=usage,
             error=error,
             is_usage_unknown=usage.is_estimate,
             request_id=usage.request_id,
-            changes=self.job.pending.take(),
+            changes=self._job.pending.take(),
             reply=stored,
             cache_key=cache_key,
         )
-        self._end_analysis(recalled.fields)
+        self._end_analysis(question, recalled.fields)
         return recalled
 
     def _end_unusable(self, call: StartedCall, answer: UnusableReply) -> UnusableReply:
@@ -452,8 +453,8 @@ class _QuestionCalls:
         usage = answer.usage
         if usage.is_estimate:
             problem = f"{problem}; {ESTIMATED}"
-        self.job.store.calls.end(
-            self.job.lease,
+        self._job.store.calls.end(
+            self._job.lease,
             call,
             outcome=answer.why,
             usage=usage,
@@ -464,28 +465,23 @@ class _QuestionCalls:
         )
         return stored
 
-    def _end_analysis(self, reply: ReplyFields) -> None:
+    def _end_analysis(self, question: _Question, reply: ReplyFields) -> None:
         """Let the next transaction store that the analysis has ended, unless the reply leads to
         another prompt.
         """
         with suppress(PromptError):
-            if self.job.config.library.find_next_prompt(self._prompt.name, reply) is None:
-                self.job.pending.add(ANALYSED)
+            if self._job.config.library.find_next_prompt(question.prompt.name, reply) is None:
+                self._job.pending.add(ANALYSED)
 
-    @property
-    def _is_later_review(self) -> bool:
-        """True if the reply is only about lines that changed since the last review: no answer for
-        a new one.
-        """
-        is_first = is_first_review_prompt(self.job, self._prompt, self.variables)
-        return is_first and self.variables["round"] != 1
-
-    def _find_cached(self, key: CacheKey) -> Reply | None:
+    def _find_cached(self, question: _Question) -> Reply | None:
         """Return the reply to the same question, if the cache has a valid one, and store it as if
         Claude had replied.
         """
-        job = self.job
-        prompt = self._prompt
+        job = self._job
+        prompt = question.prompt
+        key = find_cache_key(job, question)
+        if key is None:
+            return None
         cached = job.store.reply_cache.find(key, ttl_h=job.config.settings.claude.cache_ttl_h)
         if cached is None:
             return None
@@ -498,41 +494,56 @@ class _QuestionCalls:
         job.store.calls.save_cached(
             job.lease,
             cached,
-            index=self.index,
+            index=question.index,
             prompt_id=prompt.id,
             changes=job.pending.take(),
         )
-        self._end_analysis(reply)
+        self._end_analysis(question, reply)
         fields = {"prompt": prompt.id, "stored_at": cached.stored_at.isoformat()}
         log.info("reply taken from the cache", extra=fields)
         return answer
 
-    def _report_use(self, model: str) -> None:
-        job = self.job
+    def _report_use(self, question: _Question, model: str) -> None:
+        job = self._job
         outage = job.context.claude.find_outage()
         if outage is not None:
             problem = f"{outage}; {model} answers in its place"
             job.context.health.report_problem("claude", problem, outage.remedy)
             return
         part = ""
-        if self._prompt.is_review and job.config.settings.claude.review_model is not None:
+        if question.prompt.is_review and job.config.settings.claude.review_model is not None:
             part = REVIEW
         job.context.health.ok("claude", part)
 
-    def report_unusable(self, answer: UnusableReply) -> Permanent:
+    def _reject(self, question: _Question, answer: UnusableReply) -> Permanent:
         """Show the problem in `/health`, and return its error."""
-        job = self.job
-        file = job.config.library.file(self._prompt.name)
-        advice = advise(job.config.settings.claude, file, self.rendered, answer)
-        problem = f"Claude's reply to {self._prompt.id} cannot be used: {answer.problem}"
+        job = self._job
+        file = job.config.library.file(question.prompt.name)
+        advice = advise(job.config.settings.claude, file, question.rendered, answer)
+        problem = f"Claude's reply to {question.prompt.id} cannot be used: {answer.problem}"
         if answer.why == "invalid":
             problem = (
-                f"Claude's reply to {self._prompt.id} does not fit the prompt's fields (tried"
+                f"Claude's reply to {question.prompt.id} does not fit the prompt's fields (tried"
                 f" twice): {answer.problem}"
             )
         if not job.lease.is_recorded:
             job.context.health.report_problem("claude", problem, advice)
         return Permanent(f"{problem}; {advice}")
+
+
+def forget_unanswered(job: DeliveryJob) -> None:
+    """Let a retry ask questions again that got no reply."""
+    if any(name == UNANSWERED.name for name, _ in job.steps):
+        job.store.checkpoints.delete(job.lease, UNANSWERED.name)
+
+
+def _describe_truncation(rendered: RenderedPrompt) -> str:
+    texts = len(rendered.missing)
+    characters = sum(rendered.missing)
+    return (
+        f"{count(texts, 'text')} {was_or_were(texts)} cut by {characters:,} characters"
+        f" ({rendered.prompt.id})"
+    )
 
 
 def find_outsider(job: DeliveryJob) -> str | None:

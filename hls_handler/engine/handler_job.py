@@ -16,8 +16,8 @@ from hls_handler.analysis import Analysis, Reply, ReplyFields
 from hls_handler.deliveries import REQUESTED, End, Posted
 from hls_handler.engine.asking import (
     PROMPT_SECRET,
-    ClaudeQuestions,
     CommentRenderer,
+    Questions,
     find_outsider,
     forget_unanswered,
     prompt_limits,
@@ -50,14 +50,15 @@ from hls_handler.handlers.handler import check_conversation, common_variables
 from hls_handler.handlers.job import (
     NO_GUARD,
     NO_INLINE,
-    Asking,
     Conversation,
     Facts,
     FactSource,
     Guard,
     Replies,
+    ask_all,
 )
 from hls_handler.handlers.reader import HistoryUpdate
+from hls_handler.prompting.prompt import Library
 from hls_handler.queue.checkpoints import ANALYSED, StatusChange
 from hls_handler.retrieval.sections import EXTENSIONS, split_sections
 from hls_handler.retrieval.vectors import Vectors, VectorsUnavailable
@@ -138,17 +139,11 @@ class HandlerJob:
         self._conversation: Conversation | None = None
         self._check_commit: str | None = None  # whose check is in progress
         self._is_read = False  # whether this attempt read the facts
-        self._questions: ClaudeQuestions | None = None  # since the first one
+        self._questions: Questions | None = None  # since the first one
         self._posting: Posting | None = None  # since the first write
         self._problems: FileProblems | None = None  # of a file besides `.github/hls.yaml`
         self.part: Part = "analysis"  # that fails if an error is raised now
-        self.asking = Asking(
-            job.config.library,
-            job.rule.prompt,
-            common_variables(job.event, job.rule.prompt, job.rule.effective),
-            self._send,
-            keeps_review=job.event.name == "pull_request",
-        )
+        self._common = common_variables(job.event, job.rule.prompt, job.rule.effective)
 
     @property
     def event(self) -> Event:
@@ -157,6 +152,10 @@ class HandlerJob:
     @property
     def rule(self) -> Rule:
         return self._job.rule
+
+    @property
+    def library(self) -> Library:
+        return self._job.config.library
 
     def record(self, shape: type[Facts], read: Callable[[FactSource], Facts]) -> Facts:
         job = self._job
@@ -279,14 +278,14 @@ class HandlerJob:
             self._check_commit = commit
 
     def ask(self, variables: Mapping[str, object]) -> Replies:
-        return self.asking.ask_all(variables)
+        return ask_all(self, variables)
 
-    def _send(self, name: str, variables: Mapping[str, object], index: int) -> Reply:
+    def ask_one(self, prompt: str, variables: Mapping[str, object], index: int) -> Reply:
         if self._questions is None:
             self._job = replace(self._job, outsider=find_outsider(self._job))
-            self._questions = ClaudeQuestions(self._job)
+            self._questions = Questions(self._job)
         try:
-            return self._questions.send(name, variables, index)
+            return self._questions.ask(prompt, {**self._common, **variables}, index)
         except BudgetUsedUp as exc:
             if self._check_commit is not None:
                 begin_check(self._job, self._check_commit, waits_until=exc.at)
@@ -345,9 +344,7 @@ class HandlerJob:
     def _comments(self) -> CommentRenderer:
         job = self._job
         key = job.store.database.secret(PROMPT_SECRET)
-        return CommentRenderer(
-            job.config.library, self.asking.common, key, job.handler.has_sections
-        )
+        return CommentRenderer(job.config.library, self._common, key, job.handler.has_sections)
 
     def _with_receipt(self, analysis: Analysis) -> Analysis:
         """Return the analysis with the calls of this delivery."""

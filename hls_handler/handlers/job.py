@@ -83,48 +83,6 @@ class Replies:
         return self.all[self.shown_index].fields
 
 
-@dataclass(frozen=True, slots=True)
-class Asking:
-    """The prompts of a delivery, and who is asked: Claude, or the replies that are stored."""
-
-    library: Library
-    first: str  # name of the prompt to begin with
-    common: Mapping[str, object]  # variables that all prompts have
-    # a prompt by name; its variables; the index of its reply
-    send: Callable[[str, Mapping[str, object], int], Reply]
-    # whether the replies count if a follow-up prompt gets none, because they were paid for
-    keeps_review: bool = False
-
-    def ask(self, name: str, variables: Mapping[str, object], index: int) -> Reply:
-        """Return the reply to one prompt. Raises `Permanent` without one."""
-        return self.send(name, {**self.common, **variables}, index)
-
-    def ask_all(self, variables: Mapping[str, object]) -> Replies:
-        """Return the replies to the first prompt and to those that follow it."""
-        return self.follow_up(self.ask(self.first, variables, 0), variables)
-
-    def follow_up(self, reply: Reply, variables: Mapping[str, object]) -> Replies:
-        """Ask the prompts that follow the reply to the first one, and return all replies."""
-        replies = [reply]
-        names = [self.first]
-        left_out = ""
-        failure = ""
-        while (name := self.library.find_next_prompt(names[-1], replies[-1].fields)) is not None:
-            following = {**variables, "analysis": replies[-1].fields}
-            try:
-                replies.append(self.ask(name, following, len(replies)))
-            except Permanent as exc:
-                if not self.keeps_review:
-                    raise
-                left_out = f"the follow-up prompt {name} was left out: {exc}"
-                failure = f"{name}: {describe_failure(exc)}"
-                log.warning("follow-up prompt left out", extra={"prompt": name, "reason": str(exc)})
-                break
-            names.append(name)
-        have_comments = tuple(name in self.library.comments for name in names)
-        return Replies(tuple(replies), tuple(names), have_comments, left_out, failure)
-
-
 def join_replies(replies: Sequence[Reply]) -> Reply:
     """Join the replies about the parts of one event, at least one. The first one is about the most
     important files.
@@ -273,9 +231,7 @@ class Job(Protocol):
     def rule(self) -> Rule: ...
 
     @property
-    def asking(self) -> Asking:
-        """Claude or stored replies, for a handler that asks about parts of the facts."""
-        ...
+    def library(self) -> Library: ...
 
     def record(self, shape: type[Facts], read: Callable[[FactSource], Facts]) -> Facts:
         """Return the facts that `read` returns, or has returned in an earlier attempt."""
@@ -335,6 +291,12 @@ class Job(Protocol):
         """Show the check on a commit in progress, unless it was ended."""
         ...
 
+    def ask_one(self, prompt: str, variables: Mapping[str, object], index: int) -> Reply:
+        """Return the reply to one prompt, for a handler that asks about parts of the facts.
+        `index` is that of the reply. Raises `Permanent` without one.
+        """
+        ...
+
     def ask(self, variables: Mapping[str, object]) -> Replies:
         """Return the replies to the first prompt and to those that follow. Raises `BudgetExceeded`
         without one.
@@ -376,3 +338,34 @@ class Job(Protocol):
         ...
 
     def store_review(self, record: ReviewRecord) -> None: ...
+
+
+def ask_all(job: Job, variables: Mapping[str, object]) -> Replies:
+    """Return the replies to the first prompt and to those that follow it."""
+    return follow_up(job, job.ask_one(job.rule.prompt, variables, 0), variables)
+
+
+def follow_up(job: Job, reply: Reply, variables: Mapping[str, object]) -> Replies:
+    """Ask the prompts that follow the reply to the first one, and return all replies.
+
+    If one gets no reply, those to a review count, because they were paid for.
+    """
+    library = job.library
+    replies = [reply]
+    names = [job.rule.prompt]
+    left_out = ""
+    failure = ""
+    while (name := library.find_next_prompt(names[-1], replies[-1].fields)) is not None:
+        following = {**variables, "analysis": replies[-1].fields}
+        try:
+            replies.append(job.ask_one(name, following, len(replies)))
+        except Permanent as exc:
+            if job.event.name != "pull_request":
+                raise
+            left_out = f"the follow-up prompt {name} was left out: {exc}"
+            failure = f"{name}: {describe_failure(exc)}"
+            log.warning("follow-up prompt left out", extra={"prompt": name, "reason": str(exc)})
+            break
+        names.append(name)
+    have_comments = tuple(name in library.comments for name in names)
+    return Replies(tuple(replies), tuple(names), have_comments, left_out, failure)

@@ -66,13 +66,13 @@ from hls_handler.handlers.handler import (
 )
 from hls_handler.handlers.job import (
     VERIFY_PROMPT,
-    Asking,
     FactSource,
     Guard,
     Job,
     PromptLimits,
     Replies,
     describe_failure,
+    follow_up,
     join_replies,
 )
 from hls_handler.handlers.labels import describe_missing, plan_labels
@@ -907,9 +907,9 @@ def ask_review(job: Job, facts: PullRequestFacts) -> AskedReview:
 
     Raises `BudgetExceeded` if no part gets a reply because of it.
     """
-    review = ask_parts(job.asking, facts)
+    review = ask_parts(job, facts)
     looked = look_again(job, review)
-    replies = job.asking.follow_up(review.reply, prompt_variables(looked.facts))
+    replies = follow_up(job, review.reply, prompt_variables(looked.facts))
     job.note(unanswered=review.missing, unverified=looked.unverified)
     facts = looked.facts.with_replies(replies.all)
     return AskedReview(facts, replies, _render(job, facts, replies))
@@ -1208,7 +1208,7 @@ class AskedParts:
     missing: str  # a sentence about parts without a reply; "" if there are none
 
 
-def ask_parts(asking: Asking, facts: PullRequestFacts) -> AskedParts:
+def ask_parts(job: Job, facts: PullRequestFacts) -> AskedParts:
     """Ask about each part of the changes. If a part gets no usable reply, the others count.
 
     Raises the last error if no part gets one.
@@ -1222,7 +1222,7 @@ def ask_parts(asking: Asking, facts: PullRequestFacts) -> AskedParts:
         if number:
             index = FIRST_PART + number
         try:
-            replies[number] = asking.ask(asking.first, prompt_variables(part), index)
+            replies[number] = job.ask_one(job.rule.prompt, prompt_variables(part), index)
         except BudgetExceeded as exc:
             failed = exc
             unanswered |= dict.fromkeys(range(number, len(parts)), describe_failure(exc))
@@ -1267,15 +1267,14 @@ def look_again(job: Job, review: AskedParts) -> SecondLookResult:
 
     Without a usable reply, all are kept.
     """
-    asking = job.asking
-    if VERIFY_PROMPT not in asking.library.prompts:
+    if VERIFY_PROMPT not in job.library.prompts:
         return SecondLookResult(review.facts)
     facts = _look_up(job, review.facts.with_reply(review.reply.fields))
     look_variables = verification_variables(facts, facts.reply)
     if look_variables is None:
         return SecondLookResult(facts)
     try:
-        verdicts = asking.ask(VERIFY_PROMPT, look_variables, VERIFICATION)
+        verdicts = job.ask_one(VERIFY_PROMPT, look_variables, VERIFICATION)
     except Permanent as exc:
         log.warning("findings were not verified", extra={"reason": str(exc)})
         return SecondLookResult(replace(facts, unverified=describe_failure(exc)), str(exc))

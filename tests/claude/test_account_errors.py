@@ -121,7 +121,7 @@ def test_same_rejection_of_two_conversations_is_the_configurations(server: FakeS
     def ask(conversation: str, say: Say) -> str:
         server.says = [say]
         try:
-            providers.answer(None, lambda it: it.ask(RENDERED), conversation=conversation)
+            providers.answer(RENDERED, conversation=conversation)
         except StepFailed as exc:
             return type(exc).__name__
         return "answered"
@@ -137,7 +137,7 @@ def test_same_rejection_of_two_conversations_is_the_configurations(server: FakeS
         assert ask("5", wrong) == "RequestRejected"
         server.says = [wrong]
         with pytest.raises(AccountLimited) as caught:
-            providers.answer(None, lambda it: it.ask(RENDERED), conversation="6")
+            providers.answer(RENDERED, conversation="6")
     assert str(caught.value) == (
         f"Claude answered 400 to {RENDERED.prompt.id}: on-demand throughput isn't supported; use an"
         " inference profile"

@@ -441,9 +441,7 @@ class Chain:
         """Ask with these answers of the first service; return the model that answered."""
         self.first.says, self.first.seen[:] = list(says), []
         rendered = replace(RENDERED, prompt=replace(PROMPT, model=model))
-        answer = self.providers.answer(
-            model, lambda provider: provider.ask(rendered), conversation=conversation
-        )
+        answer = self.providers.answer(rendered, conversation=conversation)
         return answer.usage.model
 
 
@@ -577,13 +575,12 @@ def test_only_one_call_is_a_probe(chain: Chain) -> None:
 
 
 def test_probe_that_was_not_sent_is_left_to_the_next_call(chain: Chain) -> None:
-    def postpone(_: Provider) -> None:
-        raise Postponed("waits for a slot", at=chain.now)
-
     chain.ask(Say(529))
     chain.now += timedelta(minutes=1)
+    probed = chain.providers.chain(None)
+    assert probed.next().settings is chain.settings
     with pytest.raises(Postponed):
-        chain.providers.answer(None, postpone)
+        probed.fail(Postponed("waits for a slot", at=chain.now))
     assert chain.ask(Say(body=MESSAGE)) == FIRST
 
 
@@ -672,5 +669,5 @@ def test_without_fallbacks_a_slash_is_part_of_the_model(server: FakeServer) -> N
     given = settings(base_url=server.url)
     with closing(Providers(given, clock=lambda: 0.0, now=lambda: NOON)) as providers:
         rendered = replace(RENDERED, prompt=replace(PROMPT, model=model))
-        answer = providers.answer(model, lambda provider: provider.ask(rendered))
+        answer = providers.answer(rendered)
     assert (server.seen[0].body["model"], answer.usage.model) == (model, model)

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import cast
 
 from hls_handler.analysis import RenderedPrompt, Reply, ReplyFields, UnusableReply, Usage
-from hls_handler.claude.provider import Provider
-from hls_handler.claude.providers import Providers, T
+from hls_handler.claude.providers import Chain, Providers
 from hls_handler.claude.reply_parsing import UnreadableReply, parse_reply
 from hls_handler.errors import DependencyDown, HlsError
 
@@ -23,6 +22,21 @@ Answer = ReplyFields | Reply | UnusableReply | HlsError | str
 
 
 @dataclass
+class OneProvider:
+    """A chain of one provider."""
+
+    provider: FakeClaude
+
+    def next(self) -> FakeClaude:
+        return self.provider
+
+    def accept(self, answer: Reply | UnusableReply) -> None: ...
+
+    def fail(self, error: HlsError) -> None:
+        raise error
+
+
+@dataclass
 class FakeClaude(Providers):
     """Returns the next of `replies`, and then the last one repeatedly, or what a function of the
     prompt returns; raises an error among them.
@@ -34,10 +48,8 @@ class FakeClaude(Providers):
     on_call: Callable[[str], None] = lambda _call: None  # runs during every call
     model: str = "claude-haiku-5-5"
 
-    def answer(
-        self, model: str | None, ask: Callable[[Provider], T], *, conversation: str = ""
-    ) -> T:
-        return ask(cast(Provider, self))
+    def chain(self, model: str | None, *, conversation: str = "") -> Chain:
+        return cast(Chain, OneProvider(self))
 
     def find_outage(self) -> DependencyDown | None:
         return None

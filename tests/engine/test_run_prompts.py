@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -27,13 +27,14 @@ from hls_handler.engine.handler_job import HandlerJob
 from hls_handler.engine.job import DeliveryJob
 from hls_handler.errors import BudgetExceeded, DependencyDown, Permanent, StepFailed, Superseded
 from hls_handler.handlers import pull_requests
-from hls_handler.handlers.job import Asking, FactSource, PromptLimits
+from hls_handler.handlers.job import FactSource, PromptLimits
 from hls_handler.handlers.pull_requests import AskedReview, PullRequestHandler, ask_review
 from hls_handler.handlers.reader import EMPTY_HISTORY
 from hls_handler.prompting.prompt import Library
 from hls_handler.reports.delivery_report import format_report
 from hls_handler.review.facts import PullRequestFacts
 from hls_handler.review.variables import list_comment_variables
+from hls_handler.routing import Rule
 from hls_handler.settings import shipped
 from hls_handler.settings.sections import ReviewSettings
 from tests.engine.claude import CLAUDE_DOWN, INVALID
@@ -44,6 +45,7 @@ from tests.handlers.world import (
     event,
     file,
     finding,
+    make_rule,
     open_github,
     pull_request,
     pull_request_analysis,
@@ -89,13 +91,15 @@ class Calls:
 
 @dataclass
 class CallsJob(RecordedJob):
+    rule: Rule = field(
+        default_factory=lambda: replace(make_rule("pull_request.opened"), prompt=ANALYZE)
+    )
     calls: Calls | None = None
     unverified: str | None = None
 
-    @property
-    def asking(self) -> Asking:
+    def ask_one(self, prompt: str, variables: Mapping[str, object], index: int) -> Reply:
         assert self.calls is not None
-        return Asking(LIBRARY, ANALYZE, {}, self.calls)
+        return self.calls(prompt, variables, index)
 
     def note(
         self,

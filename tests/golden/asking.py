@@ -78,20 +78,15 @@ class Meter:
     def upper_estimate(
         self, rendered: RenderedPrompt, correction: UnusableReply | None = None
     ) -> Usage:
-        return self.claude.answer(
-            rendered.prompt.model,
-            lambda provider: provider.upper_estimate(rendered, correction=correction),
-        )
+        provider = self.claude.chain(rendered.prompt.model).next()
+        return provider.upper_estimate(rendered, correction=correction)
 
     def _ask(
         self, rendered: RenderedPrompt, correction: UnusableReply | None
     ) -> Reply | UnusableReply:
         for pause_s in (*PAUSES_S, None):
             try:
-                return self.claude.answer(
-                    rendered.prompt.model,
-                    lambda provider: provider.ask(rendered, correction=correction),
-                )
+                return self.claude.answer(rendered, correction=correction)
             except DependencyDown as exc:
                 if pause_s is None or isinstance(exc, ModelNotFound):
                     raise

@@ -35,7 +35,6 @@ from hls_handler.handlers import pull_requests
 from hls_handler.handlers.job import (
     NO_GUARD,
     NO_INLINE,
-    Asking,
     Conversation,
     Facts,
     FactSource,
@@ -45,6 +44,7 @@ from hls_handler.handlers.job import (
 )
 from hls_handler.handlers.pull_requests import find_present
 from hls_handler.handlers.reader import EmptyHistory, HistoryUpdate
+from hls_handler.prompting.prompt import Library
 from hls_handler.review.blocks import Block
 from hls_handler.review.changed_files import Selection, select_files
 from hls_handler.review.facts import PullRequestFacts
@@ -235,12 +235,12 @@ class RecordedJob:
     actions: tuple[Action, ...] = ()
 
     @property
-    def asking(self) -> Asking:
+    def library(self) -> Library:
         from tests.engine.world import library  # which imports this module
 
-        return Asking(library(), "pull_requests/analyze", {}, self._send)
+        return library()
 
-    def _send(self, name: str, variables: Mapping[str, object], index: int) -> Reply:
+    def ask_one(self, prompt: str, variables: Mapping[str, object], index: int) -> Reply:
         return analysis(*self.replies).replies[0]
 
     def record(self, shape: type[Facts], read: Callable[[FactSource], Facts]) -> Facts:
@@ -320,7 +320,7 @@ def make_rule(event_key: str = "", **issues: int) -> Rule:
     effective = RepositoryTable(settings(entry)).find("octo/hello")
     assert effective is not None
     return Rule(
-        event_key or next(iter(issues), "release"), "any/prompt", effective, "prompts/any/prompt.j2"
+        event_key or next(iter(issues), "release"), "pull_requests/analyze", effective, "prompts/any/prompt.j2"
     )
 
 

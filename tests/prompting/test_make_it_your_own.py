@@ -31,7 +31,7 @@ from hls_handler.engine.asking import CommentRenderer
 from hls_handler.errors import HlsError
 from hls_handler.events import Event
 from hls_handler.handlers.handler import Handler, common_variables
-from hls_handler.handlers.job import Asking, PromptLimits
+from hls_handler.handlers.job import PromptLimits
 from hls_handler.handlers.labels import plan_labels
 from hls_handler.handlers.registry import HANDLERS
 from hls_handler.prompting import recorded
@@ -126,10 +126,9 @@ def comment_of(
         return Reply(asked.id, asked.reply, reply, Usage("claude"))
 
     common = common_variables(event, prompt.name)
-    asking = Asking(library, prompt.name, common, send)
     comments = CommentRenderer(library, common, KEY, handler.has_sections)
     rule = Rule(event.key, prompt.name, without_entry(settings()), prompt.path)
-    job = RecordingJob(event, rule, asking, comments, facts=facts)
+    job = RecordingJob(event, rule, library, common, send, comments, facts=facts)
     job.run(handler)
     return job.analysis.comment or ""
 

@@ -349,7 +349,7 @@ def _prove_claude(session: Session, key: str) -> None:
     try:
         with connect_claude(settings) as claude:
             rendered = RenderedPrompt(prompt, "", QUESTION, model.model_json_schema())
-            answer = claude.answer(None, lambda provider: provider.ask(rendered))
+            answer = claude.answer(rendered)
     except HlsError as exc:
         if isinstance(exc, DependencyDown) and exc.remedy == KEY_REMEDY:
             remedy = "create one at https://platform.claude.com"
