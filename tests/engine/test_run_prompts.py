@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -45,10 +45,10 @@ from tests.handlers.world import (
     event,
     file,
     finding,
-    make_rule,
     open_github,
     pull_request,
     pull_request_analysis,
+    review_rule,
 )
 from tests.prompting.samples import write
 
@@ -91,9 +91,7 @@ class Calls:
 
 @dataclass
 class CallsJob(RecordedJob):
-    rule: Rule = field(
-        default_factory=lambda: replace(make_rule("pull_request.opened"), prompt=ANALYZE)
-    )
+    rule: Rule = field(default_factory=review_rule)
     calls: Calls | None = None
     unverified: str | None = None
 

@@ -18,7 +18,7 @@ from hls_handler.handlers.handler import Handler
 from hls_handler.handlers.job import FactSource, PromptLimits
 from hls_handler.handlers.reader import EMPTY_HISTORY
 from hls_handler.handlers.registry import HANDLERS, handler_for
-from hls_handler.routing import WebhookEnvelope
+from hls_handler.routing import Rule, WebhookEnvelope
 from tests.engine.stand_in import StandIn
 from tests.handlers import conversation
 from tests.handlers.events import (
@@ -51,6 +51,7 @@ from tests.handlers.world import (
     review_analysis,
     review_comment,
     review_event,
+    review_rule,
 )
 
 BUDGET = PromptLimits(input_tokens=10_000)
@@ -173,13 +174,17 @@ def test_facts_are_unchanged_after_storing_them_as_json(name: str, handler: Hand
     assert shape.validate_json(shape.dump_json(facts)) == facts
 
 
+def rule_of(name: str) -> Rule:
+    return review_rule() if name == "pull_request" else make_rule(name, release=12)
+
+
 @every_handler
 def test_variables_match_the_declared_types(name: str, handler: Handler) -> None:
     received = EVENTS[name]
     facts = read_facts(
         handler, FactSource(received, reader(CONVERSATIONS[name]), EMPTY_HISTORY, BUDGET)
     )
-    recorded = RecordedJob(received, facts, (REPLIES[name],), make_rule(name, release=12))
+    recorded = RecordedJob(received, facts, (REPLIES[name],), rule_of(name))
     handler.run(recorded)
     hints = {**handler.variable_types, **handler.comment_variable_types}
     assert handler.variables(facts).keys() == handler.variable_types.keys()
@@ -248,6 +253,6 @@ def test_a_custom_reply_field_becomes_a_label_in_every_family(
     facts = read_facts(
         handler, FactSource(EVENTS[name], reader(CONVERSATIONS[name]), EMPTY_HISTORY, BUDGET)
     )
-    job = RecordedJob(EVENTS[name], facts, (reply,), make_rule(name, release=12), comment=comment)
+    job = RecordedJob(EVENTS[name], facts, (reply,), rule_of(name), comment=comment)
     handler.run(job)
     assert RequestedLabel("urgent!", "urgent") in labels_of(job.actions).requested

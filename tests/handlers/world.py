@@ -308,6 +308,10 @@ class RecordedJob:
         return End("done", reason, posting="done")
 
 
+def review_rule() -> Rule:
+    return replace(make_rule("pull_request.opened"), prompt="pull_requests/analyze")
+
+
 def make_rule(event_key: str = "", **issues: int) -> Rule:
     """A rule of a repository whose settings name fallback issues for events:
     `make_rule(release=12)`.
@@ -320,7 +324,7 @@ def make_rule(event_key: str = "", **issues: int) -> Rule:
     effective = RepositoryTable(settings(entry)).find("octo/hello")
     assert effective is not None
     return Rule(
-        event_key or next(iter(issues), "release"), "pull_requests/analyze", effective, "prompts/any/prompt.j2"
+        event_key or next(iter(issues), "release"), "any/prompt", effective, "prompts/any/prompt.j2"
     )
 
 

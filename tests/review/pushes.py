@@ -54,6 +54,7 @@ from hls_handler.review.record import (
     parse_record,
 )
 from hls_handler.review.variables import ShownFinding
+from hls_handler.routing import Rule
 from hls_handler.settings.path_globs import PathFilter
 from hls_handler.settings.sections import ReviewSettings
 from tests.engine.stand_in import StandIn
@@ -68,6 +69,7 @@ from tests.handlers.world import (
     pull_request,
     pull_request_analysis,
     put_pull_request,
+    review_rule,
 )
 
 HANDLER = PullRequestHandler()
@@ -82,15 +84,16 @@ class ReviewJob(RecordedJob):
     stored.
     """
 
+    rule: Rule = field(default_factory=review_rule)
     reply_to: Ask = lambda _name, _variables: pull_request_analysis()
     first_id: int = 100  # of the review comments
     calls: int = 0
     stored: ReviewRecord | None = None
 
-    def _send(self, name: str, variables: Mapping[str, object], index: int) -> Reply:
+    def ask_one(self, prompt: str, variables: Mapping[str, object], index: int) -> Reply:
         self.calls += 1
-        reply = self.reply_to(name, variables)
-        return Reply(f"{name}@1", library().prompts[name].reply, reply, Usage("m"))
+        reply = self.reply_to(prompt, variables)
+        return Reply(f"{prompt}@1", library().prompts[prompt].reply, reply, Usage("m"))
 
     def render(
         self,
