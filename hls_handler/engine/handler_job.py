@@ -33,7 +33,7 @@ from hls_handler.engine.codecs import (
 from hls_handler.engine.commit_check import begin_check, plan_check
 from hls_handler.engine.health import Health
 from hls_handler.engine.job import LOCK_S, DeliveryJob, Part, decide_retry, reads_postponed
-from hls_handler.engine.posting import Posting, is_check_ended, post_without_reply, store_unposted
+from hls_handler.engine.posting import Posting, is_check_ended
 from hls_handler.errors import (
     BudgetUsedUp,
     ConversationIgnored,
@@ -365,7 +365,8 @@ class HandlerJob:
         self.part = "posting"
         actions = self._without_labels(actions)
         if self._conversation is None:
-            return store_unposted(job, actions)
+            comments = tuple(action for action in actions if isinstance(action, EnsureComment))
+            return Posting(job, None).execute_all(comments)
         if self._posting is None:
             self._posting = Posting(
                 job, self._conversation, unless.head_sha, partial(self._require_needed, unless)
@@ -397,7 +398,10 @@ class HandlerJob:
         if not actions:
             return End("done", reason)
         self.part = "posting"
-        outcomes = post_without_reply(self._job, actions)
+        self._job.require_reads_allowed()
+        posting = Posting(self._job, None)
+        posting.execute_all(actions)
+        outcomes = posting.end()
         details = [outcome.detail for outcome in outcomes]
         return End("done", "; ".join([reason, *details]), posting=self._posted_as)
 

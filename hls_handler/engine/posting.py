@@ -7,8 +7,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import count
-from typing import Literal, TypeVar, assert_never
+from typing import Literal, assert_never
 
 from pydantic import TypeAdapter
 
@@ -120,52 +121,9 @@ def list_shown_labels(
     )
 
 
-OneAction = TypeVar("OneAction", bound=Action)
-
-
-def store_unposted(job: DeliveryJob, actions: tuple[Action, ...]) -> tuple[Outcome, ...]:
-    """Store the comments of a delivery without a conversation as outcomes of the kind "withheld",
-    and return them.
-    """
-    steps = OutcomeSteps(job)
-    comments = [action for action in actions if isinstance(action, EnsureComment)]
-    return tuple(
-        steps.execute(comment, lambda comment, _: withhold_comment(comment)) for comment in comments
-    )
-
-
 def withhold_comment(action: EnsureComment) -> Outcome:
     detail = "there is no issue or pull request to post on; the comment is stored here"
     return Outcome("comment", "withheld", detail, body=action.body)
-
-
-class OutcomeSteps:
-    """Executes each action of a delivery once: its outcome is stored under its target."""
-
-    def __init__(self, job: DeliveryJob) -> None:
-        self._job = job
-        self._targets = dict[int, str]()  # by the index of the checkpoint
-        for (name, index), step in job.steps.items():
-            if name != OUTCOME.name:
-                continue
-            outcome = OUTCOME.decode(step)
-            if outcome is not None:
-                self._targets[index] = outcome.target
-
-    def execute(self, action: OneAction, do: Callable[[OneAction, int], Outcome]) -> Outcome:
-        """Return the stored outcome of the target, or call `do`, also with the index of its
-        checkpoints.
-        """
-        target = target_of(action)
-        index = self._find_index(target)
-        self._targets[index] = target
-        return self._job.run_step(OUTCOME, index, lambda: replace(do(action, index), target=target))
-
-    def _find_index(self, target: str) -> int:
-        for index, stored in self._targets.items():
-            if stored == target:
-                return index
-        return next(index for index in count() if index not in self._targets)
 
 
 def is_check_ended(job: DeliveryJob) -> bool:
@@ -174,15 +132,6 @@ def is_check_ended(job: DeliveryJob) -> bool:
         OUTCOME.decode(step) for (name, _), step in job.steps.items() if name == OUTCOME.name
     ]
     return any(outcome is not None and outcome.action == "check" for outcome in outcomes)
-
-
-def post_without_reply(job: DeliveryJob, actions: tuple[EnsureCheck, ...]) -> tuple[Outcome, ...]:
-    """Execute the actions of a delivery that needs no call to Claude, and return their outcomes."""
-    job.require_reads_allowed()
-    steps = OutcomeSteps(job)
-    return tuple(
-        steps.execute(action, lambda check, _: ensure_check(job, check)) for action in actions
-    )
 
 
 log = logging.getLogger(__name__)
@@ -303,7 +252,8 @@ def _withheld(action: Action, error: StepFailed) -> Outcome:
 
 
 class Posting:
-    """Writes to one conversation. Comments, reviews and replies are written under a lock.
+    """Executes the actions of a delivery, each once: its outcome is stored under its target.
+    Comments, reviews and replies are written under a lock.
 
     The lock prevents newer deliveries from writing the comment. Reviews and replies have one lock
     for each pull request. A lock is released when the delivery ends or is rescheduled.
@@ -312,12 +262,13 @@ class Posting:
     def __init__(
         self,
         job: DeliveryJob,
-        conversation: Conversation,
+        conversation: Conversation | None,
         described: str | None = None,
         require_needed: Callable[[], None] = lambda: None,
     ) -> None:
-        """`described` is the head commit that was read: a newer one raises `Superseded` before a
-        write. `require_needed` is called under the lock.
+        """Without a conversation, comments are withheld, and of the other actions only checks are
+        possible. `described` is the head commit that was read: a newer one raises `Superseded`
+        before a write. `require_needed` is called under the lock.
         """
         self._job = job
         self._conversation = conversation
@@ -329,7 +280,11 @@ class Posting:
         self._may_exist = True  # whether there may be a comment of HLS that is not stored
         # by lock: whether a write that HLS does not know may have succeeded
         self._acquired: dict[str, bool] = {}
-        self._steps = OutcomeSteps(job)
+        self._targets = dict[int, str]()  # of outcomes, by the index of the checkpoint
+        for (name, index), step in job.steps.items():
+            outcome = OUTCOME.decode(step) if name == OUTCOME.name else None
+            if outcome is not None:
+                self._targets[index] = outcome.target
         self._outcomes: list[Outcome] = []
         self._failed: list[StepFailed] = []
         self.has_result = False  # whether GitHub shows a result of the delivery
@@ -355,21 +310,28 @@ class Posting:
         """
         first = len(self._outcomes)
         for action in actions:
-            outcome = self._execute_once(action)
+            target = target_of(action)
+            index = self._find_index(target)
+            self._targets[index] = target
+            do = partial(self._execute_once, action, index)
+            # the other actions wait for the next attempt; the summary depends on the review
+            waits = Retryable if isinstance(action, EnsureReview) else DependencyDown
+            try:
+                outcome = self._job.run_step(OUTCOME, index, do)
+            except StepFailed as exc:
+                if isinstance(exc, waits):
+                    raise
+                self._failed.append(exc)
+                outcome = _withheld(action, exc)
             self._outcomes.append(outcome)
             self.has_result |= outcome.kind in ("created", "edited", "changed")
         return tuple(self._outcomes[first:])
 
-    def _execute_once(self, action: Action) -> Outcome:
-        # the other actions wait for the next attempt; the summary depends on the review
-        waits = Retryable if isinstance(action, EnsureReview) else DependencyDown
-        try:
-            return self._steps.execute(action, self.execute)
-        except StepFailed as exc:
-            if isinstance(exc, waits):
-                raise
-            self._failed.append(exc)
-            return _withheld(action, exc)
+    def _find_index(self, target: str) -> int:
+        for index, stored in self._targets.items():
+            if stored == target:
+                return index
+        return next(index for index in count() if index not in self._targets)
 
     def end(self) -> tuple[Outcome, ...]:
         """Return all outcomes. Raises the error of an action that GitHub refused."""
@@ -394,7 +356,9 @@ class Posting:
         written.
         """
         job = self._job
-        number = self._conversation.number
+        conversation = self._conversation
+        assert conversation is not None
+        number = conversation.number
         is_commenting = job.rule.effective.features.auto_commenting
         written = [
             action for action in actions if isinstance(action, LockedAction) and is_commenting
@@ -405,11 +369,9 @@ class Posting:
             self._acquire(name, None if self._acquired else check)
         reader = job.context.github.reader(job.event.repository.full_name)
         current = (
-            reader.pull_request(number)
-            if self._conversation.is_pull_request
-            else reader.issue(number)
+            reader.pull_request(number) if conversation.is_pull_request else reader.issue(number)
         )
-        check_conversation(job.event, current, may_be_closed=self._conversation.may_be_closed)
+        check_conversation(job.event, current, may_be_closed=conversation.may_be_closed)
         if self._history.labels():
             labels = list_shown_labels(current, job.config.library, job.rule.effective)
             log_corrections(job.store.corrections.record_current(job.lease, job.bot.login, labels))
@@ -424,9 +386,18 @@ class Posting:
             self._may_exist = current.comments > self._history.count_comments()
         self._current = current
 
-    def execute(self, action: Action, index: int) -> Outcome:
-        """Execute one action. `index` is that of its checkpoints."""
+    def _execute_once(self, action: Action, index: int) -> Outcome:
+        return replace(self._execute(action, index), target=target_of(action))
+
+    def _execute(self, action: Action, index: int) -> Outcome:
+        """`index` is that of the checkpoints of the action."""
         job = self._job
+        conversation = self._conversation
+        if isinstance(action, EnsureCheck):
+            return ensure_check(job, action, can_move=self.has_result)
+        if conversation is None:
+            assert isinstance(action, EnsureComment)
+            return withhold_comment(action)
         effective = self._job.rule.effective
         off = _find_switched_off(action, effective, job.config.settings)
         if off is not None:
@@ -441,7 +412,7 @@ class Posting:
                     else None
                 )
                 return writer.ensure_labels(
-                    self._conversation.number,
+                    conversation.number,
                     action,
                     labels=effective.labels,
                     before=before,
@@ -449,7 +420,7 @@ class Posting:
                 )
             case EnsureIssueType() | RequestReviewers():
                 writer = make_writer(job, self._begin_write, self._history)
-                number = self._conversation.number
+                number = conversation.number
                 try:
                     if isinstance(action, EnsureIssueType):
                         return writer.ensure_issue_type(number, action)
@@ -463,8 +434,6 @@ class Posting:
                     return Outcome(name, "withheld", f"{name} not set: {exc}")
             case EnsureComment() | EnsureReview() | EnsureReply():
                 return self.write(action, index)
-            case EnsureCheck():
-                return ensure_check(job, action, can_move=self.has_result)
             case _:
                 assert_never(action)
 
@@ -507,6 +476,7 @@ class Posting:
         completed = WriteCompleted(name)
         is_retry = self._acquired[name] or begun is not None
         writer = make_writer(job, begin_write, self._history)
+        assert self._conversation is not None
         number = self._conversation.number
         try:
             outcome = _write(writer, number, action, may_exist=self._may_exist, is_retry=is_retry)

@@ -124,13 +124,10 @@ class Workers:
     def _loop(self, name: str) -> None:
         make_context = self._connect(self._stopping)
         while not self._stopping.is_set():
-            self._next(name, make_context)
-
-    def _next(self, name: str, make_context: Callable[[], WorkerContext]) -> None:
-        with self._reading:
-            lease = self._try(partial(self._wait_for_delivery, name))
-        if lease is not None:
-            self._try(partial(self._process, lease, make_context))
+            with self._reading:
+                lease = self._try(partial(self._wait_for_delivery, name))
+            if lease is not None:
+                self._try(partial(self._process, lease, make_context))
 
     def _try(self, step: Callable[[], T]) -> T | None:
         try:

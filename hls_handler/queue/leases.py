@@ -135,9 +135,10 @@ class HeldLeases:
         """Renew the leases that expire soon, and remove lost leases. Return the seconds until the
         next time, which is soon if the database could not be used.
         """
-        fresh_s = FRESH_ABOVE_SHARE * self.expiry.lease_s
+        used_s = (1 - FRESH_ABOVE_SHARE) * self.expiry.lease_s
+        since = self._clock() - used_s
         with self._lock:
-            due = [held.lease for held in self._held.values() if self._left_s(held) <= fresh_s]
+            due = [held.lease for held in self._held.values() if held.asked_at <= since]
         pause_s = self.expiry.lease_s / 3
         for lease in due:
             try:
@@ -174,9 +175,8 @@ class HeldLeases:
     def _find_left_s(self, lease: Lease) -> float:
         with self._lock:
             held = self._held.get((lease.guid, lease.attempt))
-        return 0.0 if held is None else self._left_s(held)
-
-    def _left_s(self, held: _HeldLease) -> float:
+        if held is None:
+            return 0.0
         return held.asked_at + self.expiry.lease_s - self._clock()
 
     def _renew(self, lease: Lease) -> None:
