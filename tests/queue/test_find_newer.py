@@ -18,7 +18,7 @@ from tests.queue.builders import (
     find_newer,
     finish,
     ignored,
-    push,
+    newest,
     queued,
     record_reply,
 )
@@ -27,61 +27,59 @@ PROMPT = "issues/analyze"
 REPLY = IssueResponse(worth_saying=True, sources=[], answer="42", certain=True)
 
 
-def _work_on_push(store: Storage) -> None:
-    accept(store, push("earlier", "eee"))
+@pytest.mark.parametrize(
+    ("story", "newer"),
+    [
+        ("push aaa, push bbb, push ccc", "head ccc"),
+        ("push aaa, push bbb, push aaa", ""),
+        ("push aaa, push bbb elsewhere", ""),
+        ("push aaa, push bbb ignored", ""),
+        # a delivery whose facts are of another commit than its own
+        ("push aaa read bbb", ""),
+        ("push aaa read bbb, push bbb, push aaa", "head aaa"),
+        ("push aaa read aaa, push bbb, push aaa", ""),
+        ("issues reopened, pull_request closed ignored", "closed"),
+        ("issues reopened, issues deleted ignored", "closed"),
+        ("issues reopened, issues closed ignored, issues reopened ignored", ""),
+        ("issues reopened, issues closed ignored, issues labeled ignored", "closed"),
+        ("issues reopened, issues reopened ignored, issues closed ignored", "closed"),
+        ("issues reopened, issue_comment deleted ignored", ""),
+        ("issues reopened, issues closed ignored elsewhere", ""),
+        # catch-up stores a delivery later than it happened
+        ("push aaa, push bbb caught-up, pull_request closed caught-up", ""),
+        ("push aaa, push bbb, pull_request closed", "head bbb closed"),
+        (
+            "push aaa caught-up, push bbb caught-up, pull_request closed caught-up",
+            "head bbb closed",
+        ),
+        ("push aaa caught-up, push bbb, pull_request closed", "head bbb closed"),
+    ],
+)
+def test_later_events_supersede_the_one_that_runs(store: Storage, story: str, newer: str) -> None:
+    def as_delivery(event: str) -> NewDelivery:
+        name, action, *words = event.split()
+        is_push = name == "push"
+        return (ignored if "ignored" in words else queued)(
+            f"{event} {len(newest(store))}",
+            event="pull_request" if is_push else name,
+            action="synchronize" if is_push else action,
+            head_sha=action if is_push else None,
+            number=8 if "elsewhere" in words else 7,
+            request_id="caught-up:1" if "caught-up" in words else "request",
+        )
+
+    accept(store, as_delivery("push eee"))
     finish(store, claim(store))
-    accept(store, push("g1", "aaa"))
-
-
-@pytest.mark.parametrize(
-    ("newer", "head"),
-    [
-        ([push("g2", "bbb"), push("g3", "ccc")], "ccc"),
-        ([push("g2", "bbb"), push("g3", "aaa")], None),
-        ([push("g2", "bbb", number=8)], None),
-        ([ignored("g2", number=7, event="pull_request", head_sha="bbb")], None),
-    ],
-    ids=["two pushes", "pushed back", "other conversation", "ignored"],
-)
-def test_head_sha_is_the_newest_commit_of_the_pull_request(
-    store: Storage, newer: list[NewDelivery], head: str | None
-) -> None:
-    _work_on_push(store)
+    accept(store, as_delivery("pull_request closed ignored"))
+    running, *later = story.split(", ")
+    accept(store, as_delivery(running))
     lease = claim(store)
-    accept(store, *newer)
-    assert find_newer(store, lease, PROMPT).head_sha == head
-
-
-def test_facts_of_a_commit_that_is_no_longer_the_head_are_superseded(store: Storage) -> None:
-    _work_on_push(store)
-    lease = claim(store)
-    assert find_newer(store, lease, PROMPT, described="bbb").head_sha is None
-    accept(store, push("g2", "bbb"), push("g3", "aaa"))
-    assert find_newer(store, lease, PROMPT, described="bbb").head_sha == "aaa"
-    assert find_newer(store, lease, PROMPT, described="aaa").head_sha is None
-
-
-@pytest.mark.parametrize(
-    ("events", "closed"),
-    [
-        ([("pull_request", "closed")], True),
-        ([("issues", "deleted")], True),
-        ([("issues", "closed"), ("issues", "reopened")], False),
-        ([("issues", "reopened"), ("issues", "closed"), ("issues", "labeled")], True),
-        ([("issue_comment", "deleted")], False),
-    ],
-)
-def test_is_closed_follows_the_events_of_the_conversation(
-    store: Storage, events: list[tuple[str, str]], closed: bool
-) -> None:
-    accept(store, ignored("before", number=7, action="closed"))
-    lease = begin(store, "g1", number=7, action="reopened")
-    accept(
-        store,
-        *(ignored(f"later-{i}", number=7, event=e, action=a) for i, (e, a) in enumerate(events)),
-    )
-    accept(store, ignored("elsewhere", number=8, action="closed"))
-    assert find_newer(store, lease, PROMPT).is_closed is closed
+    for event in later:
+        accept(store, as_delivery(event))
+    described = running.split(" read ")[1] if " read " in running else None
+    events = find_newer(store, lease, PROMPT, described=described)
+    head = f"head {events.head_sha}" if events.head_sha else ""
+    assert f"{head} {'closed' if events.is_closed else ''}".strip() == newer
 
 
 @pytest.mark.parametrize(
@@ -122,26 +120,3 @@ def test_delivery_without_conversation_is_never_superseded(store: Storage) -> No
     accept(store, queued("g2", number=None, event="pull_request", head_sha="bbb", action="closed"))
     assert find_newer(store, lease, PROMPT) == NewerEvents()
     assert store.calls.count_conversation_runs(lease) == 0
-
-
-@pytest.mark.parametrize(
-    ("running", "stored_later", "head"),
-    [
-        ("request", "caught-up:1", None),
-        ("request", "request", "bbb"),
-        ("caught-up:1", "caught-up:2", "bbb"),
-        ("caught-up:1", "request", "bbb"),
-    ],
-)
-def test_delivery_that_catch_up_read_late_is_not_newer_than_a_received_one(
-    store: Storage, running: str, stored_later: str, head: str | None
-) -> None:
-    accept(store, push("g1", "aaa", request_id=running))
-    lease = claim(store)
-    accept(
-        store,
-        push("g2", "bbb", request_id=stored_later),
-        queued("g3", number=7, event="pull_request", action="closed", request_id=stored_later),
-    )
-    newer = find_newer(store, lease, PROMPT)
-    assert (newer.head_sha, newer.is_closed) == (head, head is not None)
