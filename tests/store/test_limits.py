@@ -19,7 +19,6 @@ from hls_handler.errors import (
     BudgetUsedUp,
     ConversationIgnored,
     Postponed,
-    PullRequestLimitReached,
 )
 from hls_handler.settings.model import BudgetsSettings, Settings
 from hls_handler.store.calls import StartedCall
@@ -276,11 +275,6 @@ def test_error_of_the_limit_names_what_is_spent_and_what_is_reserved(store: Stor
     )
 
 
-def continued(max_usd: float = ENOUGH) -> list[Limit]:
-    """The budget of a delivery that octocat's `/review` requested."""
-    return review_budget(max_usd, per_pull_request=0.05, is_waived=True)
-
-
 def begin_second(store: Storage) -> Lease:
     """Claim the second delivery of a pull request on which 0.01 USD were spent."""
     first = begin(store, "g1", number=7)
@@ -289,42 +283,40 @@ def begin_second(store: Storage) -> Lease:
     return begin(store, "g2", number=7)
 
 
-def test_continued_delivery_exceeds_the_limit(store: Storage) -> None:
-    lease = begin_second(store)
-    for _ in range(2):
-        run_review_call(store, lease, continued())
-    assert [call.outcome for call in store.calls.calls_of("g2")] == ["ok", "ok"]
-
-
-def test_continued_delivery_is_held_by_the_limit_of_a_review(store: Storage) -> None:
-    lease = begin_second(store)
-    run_review_call(store, lease, continued(0.0599))
-    with pytest.raises(BudgetExceeded, match="the budget of the review allows no further call"):
-        begin_review_call(store, lease, continued(0.0599))
-
-
-@pytest.mark.parametrize("is_waived", [True, False])
-def test_delivery_at_both_limits_names_the_way_on_if_a_call_fits_a_review(
-    store: Storage, *, is_waived: bool
+@pytest.mark.parametrize(
+    ("max_usd", "per_pull_request", "is_waived", "refusal"),
+    [
+        (ENOUGH, 0.05, True, ""),
+        (0.0599, 0.05, True, "PullRequestLimitReached: the budget of the review"),
+        # at both limits the error names the way on, if a call fits a review
+        (0.0599, 0.0699, True, "PullRequestLimitReached: the budget of the review"),
+        (0.0599, 0.0699, False, "PullRequestLimitReached: the budget of the pull request"),
+        (0.0499, 0.0699, True, "BudgetExceeded: the budget of the review"),
+        (0.0499, 0.0699, False, "BudgetExceeded: the budget of the review"),
+    ],
+)
+def test_second_call_of_the_second_review_of_a_pull_request(
+    store: Storage, max_usd: float, per_pull_request: float, is_waived: bool, refusal: str
 ) -> None:
+    """Each call before it cost 0.01 USD."""
     lease = begin_second(store)
-    at_both = review_budget(0.0599, per_pull_request=0.0699, is_waived=is_waived)
-    run_review_call(store, lease, at_both)
-    with pytest.raises(PullRequestLimitReached):
-        begin_review_call(store, lease, at_both)
-    smaller = review_budget(0.0499, per_pull_request=0.0699, is_waived=is_waived)
-    with pytest.raises(BudgetExceeded) as raised:
-        begin_review_call(store, lease, smaller)
-    assert not isinstance(raised.value, PullRequestLimitReached)
+    run_review_call(store, lease, review_budget())
+    limits = review_budget(max_usd, per_pull_request=per_pull_request, is_waived=is_waived)
+    error = ""
+    try:
+        run_review_call(store, lease, limits)
+    except BudgetExceeded as exc:
+        error = f"{type(exc).__name__}: {str(exc).partition(' allows')[0]}"
+    assert error == refusal
 
 
 def test_continued_delivery_waits_for_other_budgets(store: Storage) -> None:
-    lease = begin_second(store)
+    lease, continued = begin_second(store), review_budget(per_pull_request=0.05, is_waived=True)
     budgets = list_budgets(with_budgets(total={"day_usd": 0.055}))
     with pytest.raises(BudgetUsedUp):
-        start_call(store, lease, estimate=ESTIMATE, review=continued(), budgets=budgets)
+        start_call(store, lease, estimate=ESTIMATE, review=continued, budgets=budgets)
     with pytest.raises(Postponed):
-        start_call(store, lease, estimate=ESTIMATE, review=continued(), calls_per_hour=1)
+        start_call(store, lease, estimate=ESTIMATE, review=continued, calls_per_hour=1)
 
 
 def test_changes_are_stored_even_if_the_call_does_not_fit(store: Storage) -> None:
