@@ -36,17 +36,9 @@ def raised() -> Pushes:
     return pushes
 
 
-def resolve(pushes: Pushes, by: str = "mona") -> None:
-    pushes.act(is_resolved=True, resolved_by=by)
-
-
 def conclude(pushes: Pushes, code: str = FAULT) -> str | None:
     """Conclude the check as after an act of a person; the code is that of the last push."""
     return pushes.push({"a.py": code}, requested="conclude")
-
-
-def dismiss(pushes: Pushes, words: str = "Won't fix.") -> None:
-    pushes.act(replies=(ThreadReply("mona", words),))
 
 
 WAYS: tuple[tuple[dict[str, Any], str], ...] = (
@@ -58,59 +50,114 @@ WAYS: tuple[tuple[dict[str, Any], str], ...] = (
 """Acts in the thread, and how they dismiss the finding."""
 
 
-def test_resolving_the_thread_of_an_unchanged_finding_dismisses_it_until_it_is_unresolved() -> None:
+FIXED_BY_PUSH_2 = "Fixed in 0000002 by line 4."
+OPEN_AGAIN = "Open again since 0000003, line 4. A maintainer can dismiss it: reply `/dismiss`."
+
+
+@pytest.mark.parametrize(
+    ("story", "replies"),
+    [
+        # a resolved thread dismisses, until it is unresolved or the block changes
+        ("mona resolves = success; unresolved = failure", []),
+        ("mona resolves = success; wrong fix (present) = asked failure", [STILL_THERE]),
+        # after a wrong fix it dismisses nothing, and gets one reply
+        (
+            "wrong fix (present) = asked failure; mona resolves = failure; again = failure",
+            [STILL_THERE],
+        ),
+        (
+            "right fix (fixed); wrong fix (present); mona resolves = failure",
+            [FIXED_BY_PUSH_2, OPEN_AGAIN, STILL_THERE],
+        ),
+        # not even when the fix is reverted
+        (
+            (
+                "wrong fix (present); mona resolves = failure; fault (as raised) = asked failure;"
+                " again = failure; unresolved = failure; mona resolves = success"
+            ),
+            [STILL_THERE],
+        ),
+        # one question about an undecided finding follows
+        (
+            "right fix = asked failure; mona resolves (fixed) = asked success",
+            ["Fixed in 0000003 by line 4."],
+        ),
+        (
+            "right fix = asked failure; right fix (fixed) = asked success; right fix = success",
+            ["Fixed in 0000003 by line 4."],
+        ),
+        # mallory may not write
+        ("right fix = asked failure; mallory resolves = failure", []),
+        # commands in a thread count also if their events are not received
+        ("mona: /dismiss = success", []),
+        ("mona: /dismiss; mona: /undismiss = failure", []),
+        ("mona: Won't fix.; bob: No, please fix this. = failure", []),
+        ("mona: Won't fix.; mallory: /undismiss = success", []),
+        ("mona: /undismiss; mona: /dismiss = success", []),
+        # a dismissal that was taken back stays so without the objection
+        (
+            (
+                "mona: Won't fix. = success; bob: /undismiss = failure; deleted = failure;"
+                " mona: By design. = success"
+            ),
+            [],
+        ),
+        (
+            (
+                "mona: /dismiss = success; bob: /undismiss = failure; deleted = failure;"
+                " mona: By design. = success"
+            ),
+            [],
+        ),
+        # a dismissal ends with its reply, or when that is edited to other words
+        ("mona: Won't fix. = success; deleted = failure; mona: Won't fix. = success", []),
+        ("mona: Won't fix. = success; deleted; mona: I fix it at once. = failure", []),
+        # a thread that is missing changes nothing
+        ("no thread = failure", []),
+        ("mona resolves = success; no thread = success", []),
+    ],
+)
+def test_people_dismiss_a_finding_in_its_thread_until_they_take_it_back(
+    story: str, replies: list[str]
+) -> None:
+    """A push names its code, and in brackets what Claude says of the finding. After `=` are the
+    conclusion of a review, and whether Claude was asked about the finding.
+    """
     pushes = raised()
-    resolve(pushes)
-    assert conclude(pushes) == "success"
-    assert pushes.replies == []
-    pushes.act(is_resolved=False, resolved_by=None)
-    assert conclude(pushes) == "failure"
-    assert pushes.calls == 1
-
-
-def test_dismissal_by_a_resolved_thread_ends_when_the_block_changes() -> None:
-    pushes = raised()
-    resolve(pushes)
-    conclude(pushes)
-    assert pushes.push({"a.py": WRONG_FIX}, verdicts=[PRESENT]) == "failure"
-    assert pushes.questions == [1]
-    assert pushes.replies == [STILL_THERE]
-
-
-def test_resolving_after_a_wrong_fix_dismisses_nothing_and_gets_one_reply() -> None:
-    pushes = raised()
-    assert pushes.push({"a.py": WRONG_FIX}, verdicts=[PRESENT]) == "failure"
-    resolve(pushes)
-    assert conclude(pushes, WRONG_FIX) == "failure"
-    assert pushes.calls == 2
-    assert pushes.replies == [STILL_THERE]
-    assert conclude(pushes, WRONG_FIX) == "failure"
-    assert pushes.replies == []
-
-
-def test_resolving_a_thread_whose_finding_is_undecided_asks_about_it_once() -> None:
-    pushes = raised()
-    assert pushes.push({"a.py": RIGHT_FIX}) == "failure"
-    resolve(pushes)
-    assert pushes.push({"a.py": RIGHT_FIX}, requested="conclude", verdicts=[FIXED]) == "success"
-    assert (pushes.calls, pushes.questions) == (3, [1])
-    assert pushes.replies == ["Fixed in 0000003 by line 4."]
-
-
-def test_push_without_new_lines_asks_about_an_undecided_finding_that_fails_the_check() -> None:
-    pushes = raised()
-    assert pushes.push({"a.py": RIGHT_FIX}) == "failure"
-    assert pushes.push({"a.py": RIGHT_FIX}, verdicts=[FIXED]) == "success"
-    assert pushes.push({"a.py": RIGHT_FIX}) == "success"
-    assert pushes.calls == 3
-
-
-def test_resolving_by_a_person_who_may_not_write_asks_nothing() -> None:
-    pushes = raised()
-    pushes.push({"a.py": RIGHT_FIX})
-    resolve(pushes, by="mallory")
-    assert conclude(pushes, RIGHT_FIX) == "failure"
-    assert (pushes.calls, pushes.replies) == (2, [])
+    pushes.writers = ("mona", "bob")
+    pushed, posted = "fault", list[str]()
+    as_raised = said(1, "present", "a.py", 4, "    y = eval(x)")
+    verdicts = {"present": PRESENT, "fixed": FIXED, "as raised": as_raised}
+    codes = {"fault": FAULT, "wrong fix": WRONG_FIX, "right fix": RIGHT_FIX}
+    for step in story.split("; "):
+        act, _, outcome = step.partition(" = ")
+        act, _, verdict = act.removesuffix(")").partition(" (")
+        login, _, words = act.partition(": ")
+        said_before = pushes.threads[0].replies if pushes.threads else ()
+        if words:
+            pushes.act(replies=(*said_before, ThreadReply(login, words)))
+        elif act == "deleted":
+            pushes.act(replies=said_before[:-1])
+        elif act.endswith(" resolves"):
+            pushes.act(is_resolved=True, resolved_by=act.removesuffix(" resolves"))
+        elif act == "unresolved":
+            pushes.act(is_resolved=False, resolved_by=None)
+        elif act == "no thread":
+            pushes.threads = ()
+        elif act in codes:
+            pushed = act
+        if act in codes or outcome:
+            calls = pushes.calls
+            conclusion = pushes.push(
+                {"a.py": codes[pushed]},
+                verdicts=[verdicts[verdict]] if verdict else [],
+                requested=None if act in codes else "conclude",
+            )
+            asked = "asked " if pushes.calls > calls else ""
+            assert not asked or pushes.questions == [1]
+            assert outcome in ("", f"{asked}{conclusion}"), step
+            posted += pushes.replies
+    assert posted == replies
 
 
 @pytest.mark.parametrize(("acts", "how"), WAYS)
@@ -141,52 +188,6 @@ def test_undismiss_takes_every_present_dismissal_back(acts: dict[str, Any]) -> N
     assert conclude(pushes) == "success"
 
 
-@pytest.mark.parametrize(
-    ("replies", "conclusion"),
-    [
-        ((("mona", "/dismiss"),), "success"),
-        ((("mona", "/dismiss"), ("mona", "/undismiss")), "failure"),
-        ((("mona", "Won't fix."), ("bob", "No, please fix this.")), "failure"),
-        ((("mona", "Won't fix."), ("mallory", "/undismiss")), "success"),
-        ((("mona", "/undismiss"), ("mona", "/dismiss")), "success"),
-    ],
-)
-def test_commands_in_a_thread_count_also_if_their_events_are_not_received(
-    replies: tuple[tuple[str, str], ...], conclusion: str
-) -> None:
-    pushes = raised()
-    pushes.writers = ("mona", "bob")
-    pushes.act(replies=tuple(ThreadReply(*reply) for reply in replies))
-    assert conclude(pushes) == conclusion
-
-
-@pytest.mark.parametrize("words", ["Won't fix.", "/dismiss"])
-def test_dismissal_that_was_taken_back_stays_so_without_the_objection(words: str) -> None:
-    pushes = raised()
-    pushes.writers = ("mona", "bob")
-    dismissal = ThreadReply("mona", words)
-    pushes.act(replies=(dismissal,))
-    assert conclude(pushes) == "success"
-    pushes.act(replies=(dismissal, ThreadReply("bob", "/undismiss")))
-    assert conclude(pushes) == "failure"
-    pushes.act(replies=(dismissal,))  # bob deletes his reply
-    assert conclude(pushes) == "failure"
-    pushes.act(replies=(dismissal, ThreadReply("mona", "By design.")))
-    assert conclude(pushes) == "success"
-
-
-def test_dismissal_ends_with_its_reply_or_when_that_is_edited_to_other_words() -> None:
-    pushes = raised()
-    dismiss(pushes)
-    assert conclude(pushes) == "success"
-    pushes.act(replies=())
-    assert conclude(pushes) == "failure"
-    dismiss(pushes)
-    assert conclude(pushes) == "success"
-    dismiss(pushes, "I fix it at once.")
-    assert conclude(pushes) == "failure"
-
-
 @pytest.mark.parametrize("acts", [acts for acts, _ in WAYS])
 @pytest.mark.parametrize("severity", ["high", "medium"])
 def test_rule_18_author_dismisses_only_what_fails_no_check(
@@ -200,17 +201,6 @@ def test_rule_18_author_dismisses_only_what_fails_no_check(
     conclude(pushes)
     state = "dismissed" if severity == "medium" else "open"
     assert (pushes.entry(1).state, pushes.entry(1).counts) == (state, state == "open")
-
-
-def test_thread_that_is_missing_changes_nothing() -> None:
-    pushes = raised()
-    pushes.threads = ()
-    assert conclude(pushes) == "failure"
-    dismissed = raised()
-    resolve(dismissed)
-    conclude(dismissed)
-    dismissed.threads = ()
-    assert conclude(dismissed) == "success"
 
 
 def find_replies(pushes: Pushes) -> list[tuple[str, bool]]:
@@ -268,28 +258,3 @@ def test_summary_never_says_no_findings_while_one_fails_the_check() -> None:
     assert "No findings in [`0000004000`]" in dismissed
     assert "(finding 1, high): " in dismissed
     assert "by `mona` (thumbs down)" in dismissed
-
-
-def test_resolving_after_a_fix_that_broke_again_gets_one_reply() -> None:
-    pushes = raised()
-    pushes.push({"a.py": RIGHT_FIX}, verdicts=[FIXED])
-    pushes.push({"a.py": WRONG_FIX}, verdicts=[PRESENT])
-    resolve(pushes)
-    assert conclude(pushes, WRONG_FIX) == "failure"
-    assert pushes.replies == [STILL_THERE]
-
-
-def test_thread_that_was_resolved_after_a_wrong_fix_dismisses_nothing_when_the_fix_is_reverted() -> (
-    None
-):
-    pushes = raised()
-    pushes.push({"a.py": WRONG_FIX}, verdicts=[PRESENT])
-    resolve(pushes)
-    conclude(pushes, WRONG_FIX)
-    as_raised = said(1, "present", "a.py", 4, "    y = eval(x)")
-    assert pushes.push({"a.py": FAULT}, verdicts=[as_raised]) == "failure"
-    assert conclude(pushes) == "failure"
-    pushes.act(is_resolved=False, resolved_by=None)
-    assert conclude(pushes) == "failure"
-    resolve(pushes)
-    assert conclude(pushes) == "success"
