@@ -1,9 +1,8 @@
 """Outgoing HTTP connections to GitHub and Claude: proxy and certificate settings, causes of
 failures, Retry-After.
 
-The libraries httpx2 and urllib3 get explicit values for proxies and certificates from this module,
-and read no variables of the environment themselves. A request ends in time, also if a server sends
-byte by byte.
+httpx2 gets explicit values for proxies and certificates from this module, and reads no variables of
+the environment itself. A request ends in time, also if a server sends byte by byte.
 """
 
 from __future__ import annotations
@@ -27,7 +26,6 @@ from urllib.parse import SplitResult, unquote_to_bytes, urlsplit
 import certifi
 import httpcore2
 import httpx2
-from urllib3.exceptions import ConnectTimeoutError
 
 from hls_handler.errors import Permanent, SettingsError
 from hls_handler.settings.environment import (
@@ -461,7 +459,7 @@ def describe_cause(exc: BaseException) -> str:
 
 def timed_out(exc: BaseException) -> bool:
     """Return True if a connection was open when the time was over."""
-    is_connecting = isinstance(exc, httpx2.ConnectTimeout | ConnectTimeoutError)
+    is_connecting = isinstance(exc, httpx2.ConnectTimeout)
     return not is_connecting and any(isinstance(link, TimeoutError) for link in _causes(exc))
 
 
@@ -474,8 +472,8 @@ def _find_proxy_status(exc: BaseException) -> int | None:
     return None
 
 
-PROXY_STATUS = re.compile(r"(?:Tunnel connection failed: )?([1-5][0-9]{2}) ")
-"""Messages of urllib3 and httpx2 about a proxy's response: "407 Proxy Authentication Required"."""
+PROXY_STATUS = re.compile("([1-5][0-9]{2}) ")
+"""Message of httpx2 about a proxy's response: "407 Proxy Authentication Required"."""
 
 
 def _causes(exc: BaseException) -> list[BaseException]:

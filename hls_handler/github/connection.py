@@ -7,28 +7,24 @@ is a `Call` in a context variable, and PyGithub's connection hands it to the cli
 
 from __future__ import annotations
 
-import http.client
-import io
 import json
 import logging
 import re
-import socket
 import traceback
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from time import monotonic
 from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 import github
-import urllib3
+import httpx2
 from github.Auth import Auth
 from github.Requester import HTTPSRequestsConnectionClass, Requester
 from pydantic import ValidationError
-from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from hls_handler.errors import Retryable
 from hls_handler.github.errors import (
@@ -38,20 +34,14 @@ from hls_handler.github.errors import (
     translate_exception,
     unexpected_response,
 )
-from hls_handler.transport import (
-    MAX_CONNECT_S,
-    MAX_ERROR_BYTES,
-    Deadline,
-    ProxySettings,
-    read_body,
-    ssl_context,
-)
+from hls_handler.transport import ProxySettings, read_body
 from hls_handler.wording import describe_invalid
 
 T = TypeVar("T")
 
-KEEPALIVE_S = 60.0  # for which an idle connection is kept
-CHUNK_BYTES = 65_536
+BEFORE_SENDING = ("http11.send_request_headers.started", "http11.send_request_body.started")
+"""Events of httpcore2 on an open connection."""
+
 MAX_BODY_BYTES = 64_000_000
 """Limit for a response, which protects the memory of the process. A page of comments has 16 MB if
 62 of them have the longest text, and a page of review threads may have hundreds.
@@ -111,7 +101,6 @@ class Call:
     target: str = ""  # path with query
     headers: Mapping[str, str] = field(default_factory=dict)
     body: str | None = None
-    deadline: Deadline | None = None
     response: HttpResponse = NO_RESPONSE
 
     @property
@@ -186,7 +175,7 @@ class Connection:
         token = _call.set(call)
         try:
             return request(self._client)
-        except (urllib3.exceptions.HTTPError, TimeoutError) as exc:
+        except httpx2.HTTPError as exc:
             # `from None`, because the exception's text may contain the request's headers, and with
             # them the token
             raise translate_exception(call.name, exc, self._now(), self._proxy) from None
@@ -280,130 +269,31 @@ class HttpTransport:
 
     def __init__(self, base_url: str, proxy: ProxySettings, *, timeout_s: float) -> None:
         """`timeout_s` limits a request as a whole, up to the last byte of the response."""
-        self._timeout_s = timeout_s
-        self._manager = _new_manager(base_url, proxy)
-        self._manager.pool_classes_by_scheme = {"http": _HttpPool, "https": _HttpsPool}
-        self._pool = self._manager.connection_from_url(base_url)
+        address = urlsplit(base_url)
+        self._origin = f"{address.scheme}://{address.netloc}"
+        self._transport = proxy.new_transport(timeout_s)
 
     def send(self, call: Call) -> HttpResponse:
-        """Raise an exception of urllib3 without a response, and what `before_send` raises."""
-        call.deadline = Deadline(self._timeout_s)
-        response = self._pool.urlopen(
+        """Raise an exception of httpx2 without a response, and what `before_send` raises."""
+
+        def check(event: str, sent: Mapping[str, Any]) -> None:
+            # the CONNECT that opens a proxy's tunnel is not the request
+            if event in BEFORE_SENDING and sent["request"].method != b"CONNECT":
+                call.before_send()
+
+        request = httpx2.Request(
             call.verb,
-            call.target,
-            body=call.body,
+            f"{self._origin}{call.target}",
             headers={"Accept-Encoding": "gzip, deflate", **call.headers},
-            retries=False,
-            redirect=False,
-            timeout=urllib3.Timeout(
-                connect=min(self._timeout_s, MAX_CONNECT_S), read=self._timeout_s
-            ),
-            preload_content=False,
+            content=call.body,
+            extensions={"trace": check},
         )
-        # http.client takes 102 and 103 for the response, which is still to come
-        if response.status < 200:
-            response.close()
-            raise urllib3.exceptions.ProtocolError(f"interim response {response.status}")
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        return HttpResponse(response.status, headers, _read(call, response))
+        with closing(self._transport.handle_request(request)) as response:
+            body = read_body(response.iter_bytes(), MAX_BODY_BYTES)
+        if body is None:
+            limit_mb = MAX_BODY_BYTES // 10**6
+            raise Retryable(f"{call.name}: the response is larger than {limit_mb} MB")
+        return HttpResponse(response.status_code, response.headers, body)
 
     def close(self) -> None:
-        self._manager.clear()
-
-
-def _new_manager(base_url: str, proxy: ProxySettings) -> urllib3.PoolManager:
-    context = None
-    if base_url.startswith("https:"):
-        context = ssl_context(proxy.ca_path)
-    server = proxy.proxy_without_credentials
-    if server is None:
-        return urllib3.PoolManager(ssl_context=context)
-    return urllib3.ProxyManager(server, proxy_headers=proxy.proxy_headers, ssl_context=context)
-
-
-def _read(call: Call, response: urllib3.BaseHTTPResponse) -> bytes:
-    """Return the body. A larger one raises `Retryable`; of an error, it is empty.
-
-    `response.read` would allocate as many bytes as the response announces.
-    """
-    is_error = response.status >= 300
-    limit = MAX_ERROR_BYTES if is_error else MAX_BODY_BYTES
-    body = read_body(response.stream(CHUNK_BYTES), limit)
-    if body is not None:
-        return body
-    response.close()
-    if is_error:
-        return b""
-    raise Retryable(f"{call.name}: the response is larger than {limit // 10**6} MB")
-
-
-def _timeout_s() -> float:
-    deadline = _call.get().deadline
-    assert deadline is not None
-    return deadline.timeout_s()
-
-
-class _DeadlineReader(io.RawIOBase):
-    """Reads from a socket until the deadline of the exchange."""
-
-    def __init__(self, sock: socket.socket, raw: io.RawIOBase) -> None:
-        self._sock = sock
-        self._raw = raw
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        self._sock.settimeout(_timeout_s())
-        return self._raw.readinto(buffer)
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
-
-
-class _Response(http.client.HTTPResponse):
-    def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
-        super().__init__(sock, *args, **options)
-        self.fp = io.BufferedReader(_DeadlineReader(sock, self.fp.detach()))
-
-
-class _Guarded(HTTPConnection):
-    """Calls `before_send` on the open connection, and reads until the deadline."""
-
-    response_class = _Response
-    _is_connecting = False
-    _idle_since = 0.0
-
-    def connect(self) -> None:
-        self._is_connecting = True  # a proxy's tunnel is opened by bytes that are not the request's
-        try:
-            super().connect()
-        finally:
-            self._is_connecting = False
-
-    def send(self, data: Any) -> None:
-        if self.sock is None:
-            self.connect()
-        if not self._is_connecting:
-            _call.get().before_send()
-        self.sock.settimeout(_timeout_s())
-        super().send(data)
-        self._idle_since = monotonic()
-
-    @property
-    def is_connected(self) -> bool:
-        # A middlebox may have forgotten a connection that was idle for long, and would not say so.
-        return super().is_connected and monotonic() - self._idle_since < KEEPALIVE_S
-
-
-class _GuardedTls(_Guarded, HTTPSConnection):
-    pass
-
-
-class _HttpPool(urllib3.HTTPConnectionPool):
-    ConnectionCls = _Guarded
-
-
-class _HttpsPool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = _GuardedTls
+        self._transport.close()
