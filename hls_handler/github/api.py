@@ -371,7 +371,7 @@ class Api(Generic[Root]):
             call = self._connection.new_call(authorization, before_send, per_page)
             try:
                 value = self._connection.send(lambda client: request(self._find_root(client)), call)
-                return ApiResponse(value, call.response.headers)
+                return ApiResponse(value, call.response_headers)
             except Refused as exc:
                 refused = exc
             finally:
@@ -419,7 +419,7 @@ RepositoryApi = Api["Repository"]
 def _read_rate_limit(call: Call) -> RateLimit:
     if call.name == GRAPHQL_CALL:  # which has a quota of its own
         return RateLimit()
-    headers = call.response.headers
+    headers = call.response_headers
     try:
         limit = int(headers["x-ratelimit-limit"])
         remaining = int(headers["x-ratelimit-remaining"])

@@ -1,8 +1,9 @@
 """Connection of PyGithub to GitHub: each request is sent once, within one limit of time, and
 follows no redirect.
 
-PyGithub creates its connections itself and passes no values of ours to them. So the present request
-is a `Call` in a context variable, and PyGithub's connection hands it to the client's `Transport`.
+PyGithub creates a connection for each request by a function of the process, `_find_call`. So the
+present request is a `Call` in a context variable; it is the connection, over the client's
+`Transport`.
 """
 
 from __future__ import annotations
@@ -22,8 +23,7 @@ from urllib.parse import urlsplit
 
 import github
 import httpx2
-from github.Auth import Auth
-from github.Requester import HTTPSRequestsConnectionClass, Requester
+from github.Requester import Requester
 from pydantic import ValidationError
 
 from hls_handler.errors import Retryable
@@ -81,13 +81,12 @@ UNREADABLE = (
 """What is raised if a response has not the form that PyGithub expects."""
 
 PYGITHUB = str(Path(github.__file__).parent)
-NO_RESPONSE = HttpResponse(0, {}, b"")
 CODE = re.compile(r"(?<=^/app-manifests/)[^/]+")  # of a new App: a secret
 
 
 @dataclass(slots=True)
 class Call:
-    """One request: what PyGithub's methods cannot be given, and what PyGithub made of it."""
+    """One request, and PyGithub's connection for it: PyGithub calls `request` and `getresponse`."""
 
     transport: Transport
     base_path: str  # of github.base_url: "/api/v3"
@@ -101,7 +100,8 @@ class Call:
     target: str = ""  # path with query
     headers: Mapping[str, str] = field(default_factory=dict)
     body: str | None = None
-    response: HttpResponse = NO_RESPONSE
+    # PyGithub keeps its last connection, so the body of the response is not stored
+    response_headers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -111,6 +111,41 @@ class Call:
             return GRAPHQL_CALL
         path = CODE.sub("CODE", path.removeprefix(self.base_path))
         return f"{self.verb} {path}"
+
+    def request(
+        self,
+        verb: str,
+        url: str,
+        input: Any,  # noqa: A002 (the names are PyGithub's)
+        headers: dict[str, str],
+        stream: bool = False,  # noqa: ARG002
+    ) -> None:
+        if self.verb:
+            raise SecondRequest(f"it would send {verb} {url}")
+        self.verb = verb
+        self.target = url
+        self.headers = headers
+        self.body = input
+        if self.authorization:
+            # in a copy, because PyGithub logs its own
+            self.headers = {**headers, "Authorization": self.authorization}
+
+    def getresponse(self) -> HttpResponse:
+        response = self.transport.send(self)
+        self.response_headers = response.headers
+        # PyGithub would follow a redirect, and repeat a read that was answered 202
+        if response.status == 202 or not 200 <= response.status < 300:
+            raise Refused(self.name, response.status, response.headers, _parse(response.content))
+        # PyGithub takes other text for a value, and an empty body for an object without fields. The
+        # body is also empty if the response ends within its headers.
+        has_body = response.status not in (204, 205)
+        if has_body and response.content.lstrip()[:1] not in (b"{", b"["):
+            what = f"{response.status} without an object or list of JSON"
+            raise unexpected_response(self.name, what)
+        return response
+
+    def close(self) -> None:
+        """Do nothing: the transport stays open for the next request."""
 
 
 _call: ContextVar[Call] = ContextVar("hls_github_call")
@@ -138,7 +173,7 @@ class Connection:
     ) -> None:
         """Send nothing yet."""
         # for both schemes
-        Requester.injectConnectionClasses(_Connection, _Connection)  # type: ignore[arg-type]
+        Requester.injectConnectionClasses(_find_call, _find_call)  # type: ignore[arg-type]
         # PyGithub's own handler would write what is not masked
         logging.getLogger("github").handlers.clear()
         self.requests_sent = 0
@@ -147,7 +182,6 @@ class Connection:
         self._proxy = proxy
         self._base_path = urlsplit(base_url).path.rstrip("/")
         self._client = github.Github(
-            auth=_CallAuth(),
             base_url=base_url,
             user_agent=user_agent,
             api_version="2022-11-28",
@@ -203,56 +237,9 @@ def _find_member(exc: BaseException) -> str:
     return next((frame.name for frame in frames if PYGITHUB in frame.filename), "it")
 
 
-class _CallAuth(Auth):
-    """Adds the authorization of the call. One client serves credentials that change."""
-
-    token_type = token = _masked_token = ""
-
-    def authentication(self, headers: dict[str, Any]) -> None:
-        authorization = _call.get().authorization
-        if authorization:
-            headers["Authorization"] = authorization
-
-
-class _Connection(HTTPSRequestsConnectionClass):
-    """The connection that PyGithub creates for each request, over the transport of the call."""
-
-    def __init__(self, host: str, *_options: object, **_named: object) -> None:
-        self.host = host
-
-    def request(
-        self,
-        verb: str,
-        url: str,
-        input: Any,  # noqa: A002 (the names are PyGithub's)
-        headers: dict[str, str],
-        stream: bool = False,  # noqa: ARG002
-    ) -> None:
-        call = _call.get()
-        if call.verb:
-            raise SecondRequest(f"it would send {verb} {url}")
-        call.verb = verb
-        call.target = url
-        call.headers = headers
-        call.body = input
-
-    def getresponse(self) -> Any:  # an HttpResponse
-        call = _call.get()
-        response = call.transport.send(call)
-        call.response = response
-        # PyGithub would follow a redirect, and repeat a read that was answered 202
-        if response.status == 202 or not 200 <= response.status < 300:
-            raise Refused(call.name, response.status, response.headers, _parse(response.content))
-        # PyGithub takes other text for a value, and an empty body for an object without fields. The
-        # body is also empty if the response ends within its headers.
-        has_body = response.status not in (204, 205)
-        if has_body and response.content.lstrip()[:1] not in (b"{", b"["):
-            what = f"{response.status} without an object or list of JSON"
-            raise unexpected_response(call.name, what)
-        return response
-
-    def close(self) -> None:
-        """Do nothing: the transport stays open for the next request."""
+def _find_call(*_address: object, **_options: object) -> Call:
+    """Return the present request, where PyGithub creates a connection."""
+    return _call.get()
 
 
 def _parse(content: bytes) -> Any:
