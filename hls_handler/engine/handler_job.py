@@ -205,8 +205,8 @@ class HandlerJob:
     def require(self, guard: Guard) -> None:
         job = self._job
         # else the next call or write is the first effect, and its transaction checks this
-        if guard.head_sha is not None:
-            job.store.interruptions.require(job.check_newest(guard.head_sha))
+        if guard.commit is not None:
+            job.store.interruptions.require(job.check_newest(guard.commit))
         self._require_needed(guard)
 
     def _require_needed(self, guard: Guard) -> None:
@@ -369,7 +369,7 @@ class HandlerJob:
             return Posting(job, None).execute_all(comments)
         if self._posting is None:
             self._posting = Posting(
-                job, self._conversation, unless.head_sha, partial(self._require_needed, unless)
+                job, self._conversation, unless.commit, partial(self._require_needed, unless)
             )
             self._posting.begin((*actions, *later))
         return self._posting.execute_all(actions)
@@ -545,9 +545,9 @@ class Documents:
         if index.is_fresh or branch is None:
             return
         stored = index.commit
-        head = read_optional(lambda: reader.head_commit(branch), None)
-        commit = head.value
-        problem = head.problem
+        newest = read_optional(lambda: reader.head_commit(branch), None)
+        commit = newest.value
+        problem = newest.problem
         if commit is not None and commit != stored:
             files = reader.files_at(commit)
             is_changed = read_optional(lambda: _store_changes(texts, scope, files), True)

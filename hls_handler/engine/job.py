@@ -257,8 +257,8 @@ class DeliveryJob:
         def decide(situation: Situation) -> HlsError | None:
             if situation.stop is not None:
                 return ConversationIgnored(str(situation.stop), "stopped")
-            if situation.newer.head_sha is not None and self.handler.superseded_by_push:
-                return Superseded(f"a newer push came meanwhile: {situation.newer.head_sha[:10]}")
+            if situation.newer.commit is not None and self.handler.superseded_by_push:
+                return Superseded(f"a newer push came meanwhile: {situation.newer.commit[:10]}")
             # GitHub may send the closing before a reopening late; the worker reads the state
             # instead.
             if situation.newer.is_closed and self.lease.action != "reopened":

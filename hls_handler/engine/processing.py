@@ -313,7 +313,7 @@ class Processing:
             return ChosenAccount(github, active.bot.get_or_fetch(github))
         wrote = frozenset[str]()
         if repository_id is not None and number is not None:
-            wrote = self.store.conversations.find_writers(repository_id, number)
+            wrote = self.store.conversations.list_accounts_that_wrote(repository_id, number)
         clients = [github.with_token(token) for token in credentials.all]
         return choose_account(
             clients, active.bots, wrote, credentials.all.index(credentials.preferred)

@@ -441,5 +441,5 @@ class _AnonymousReader(GithubReader):
     def review_context(self, *_arguments: object, **_options: object) -> ReviewContext:
         return NO_CONTEXT
 
-    def files_at(self, sha: str) -> CommitFiles:
-        return CommitFiles(None, None, sha)
+    def files_at(self, commit: str) -> CommitFiles:
+        return CommitFiles(None, None, commit)

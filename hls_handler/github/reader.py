@@ -443,13 +443,13 @@ class GithubReader:
         """
         return read_review_context(self._api, number, base_ref, guidance=guidance)
 
-    def files_at(self, sha: str) -> CommitFiles:
+    def files_at(self, commit: str) -> CommitFiles:
         """The files of the repository at a commit."""
         api = self._api
         mirror = None
         if self._mirrors is not None:
             mirror = self._mirrors.of(api.base_url, api.repository, api.token)
-        return CommitFiles(mirror, api, sha)
+        return CommitFiles(mirror, api, commit)
 
     def head_commit(self, branch: str) -> str | None:
         """The newest commit of a branch; None if there is no such branch."""

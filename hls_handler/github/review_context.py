@@ -182,8 +182,8 @@ def read_review_context(
     return api.query(review_context_query(len(files)), variables, WireContext).value(guidance)
 
 
-def read_head_files(api: RepositoryApi, sha: str, paths: Sequence[str]) -> Mapping[str, str]:
-    by_name = {f"{sha}:{path}": path for path in islice(paths, MAX_HEAD_FILES)}
+def read_head_files(api: RepositoryApi, commit: str, paths: Sequence[str]) -> Mapping[str, str]:
+    by_name = {f"{commit}:{path}": path for path in islice(paths, MAX_HEAD_FILES)}
     return {by_name[name]: text for name, text in _read_texts(api, [*by_name]).items()}
 
 

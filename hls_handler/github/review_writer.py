@@ -161,9 +161,9 @@ class BotReviews:
         else:
             return None
         if not _is_position(rejection):
-            head = self._api.get(lambda it: it.get_pull(number), PullRequest).head_sha
-            if head != commit:
-                raise Superseded(f"a newer push came meanwhile: {head[:10]}")
+            present_commit = self._api.get(lambda it: it.get_pull(number), PullRequest).head_sha
+            if present_commit != commit:
+                raise Superseded(f"a newer push came meanwhile: {present_commit[:10]}")
         return rejection
 
     def _find_posted(self, number: int, action: EnsureReview) -> Mapping[str, ThreadComment]:

@@ -209,7 +209,7 @@ class Guard:
     `find_reason` returns a sentence if a later stored result makes the facts outdated.
     """
 
-    head_sha: str | None = None  # of the pull request that was read: a newer push supersedes it
+    commit: str | None = None  # the head that was read: a newer push supersedes it
     find_reason: Callable[[RepositoryHistory], str | None] = lambda _: None
 
 

@@ -263,8 +263,8 @@ def _read_changes(source: FactSource) -> _Changes:
         pull_request = reader.pull_request(pull_request.number)
     check_conversation(event, pull_request)
     changed_files = read_changed_files(event, pull_request, reader)
-    head = reader.files_at(pull_request.head_sha)
-    texts = number_patches({file.path: file.patch for file in changed_files if file.patch}, head)
+    files = reader.files_at(pull_request.head_sha)
+    texts = number_patches({file.path: file.patch for file in changed_files if file.patch}, files)
     is_review = limits.is_review and not event.is_closing
     record = NO_REVIEW
     discussion = Discussion()
@@ -340,12 +340,12 @@ def _follow_earlier(source: FactSource, changes: _Changes) -> _Earlier:
     urgent: frozenset[str] = frozenset()
     if event.requested_review == "conclude":
         urgent = in_vain
-    if event.requested_review is None and record.asked_for != commit:
+    if event.requested_review is None and record.commit != commit:
         urgent = find_failing(to_ask, fail_on)
     removals = NO_REMOVALS
     if changes.is_review:
-        head = source.reader.files_at(commit)
-        removals = read_removals(record, files, head, commit, changes.rules)
+        commit_files = source.reader.files_at(commit)
+        removals = read_removals(record, files, commit_files, commit, changes.rules)
     followed = replace(record, ledger=ledger)
     return _Earlier(followed, in_vain, to_ask, is_requested, urgent, removals)
 
@@ -434,9 +434,9 @@ def _read_questions(
     if changes.is_review:
         again = choose_again(changes.files, selection.new, earlier.removals, earlier.entries)
         selection = show_again(selection, again)
-    head = reader.files_at(changes.pull_request.head_sha)
+    commit_files = reader.files_at(changes.pull_request.head_sha)
     present = find_present_lines(
-        earlier.entries, earlier.record, changes.files, changes.changed_files, head
+        earlier.entries, earlier.record, changes.files, changes.changed_files, commit_files
     )
     entries = [entry for entry in earlier.entries if entry.number in present.lines]
     shows_files = any(selection.calls)
@@ -529,23 +529,23 @@ def read_changed_files(
     and files must equal the sums of the pull request.
     """
     number = pull_request.number
-    head = pull_request.head_sha
+    commit = pull_request.head_sha
     # GitHub may list a file twice
     files = tuple({file.path: file for file in reader.files(number)}.values())
     commits = {file.commit for file in files if file.status != "removed"}
     is_retargeted = _changes_base(event)
-    if commits == {head} and not is_retargeted:
+    if commits == {commit} and not is_retargeted:
         return files
     current = reader.pull_request(number)
-    if current.head_sha != head:
+    if current.head_sha != commit:
         raise Superseded(f"a newer push came meanwhile: {current.head_sha[:10]}")
-    others = sorted(commit for commit in commits if commit not in (None, head))
+    others = sorted(other for other in commits if other not in (None, commit))
     if others:
         raise Retryable(
             f"GitHub still lists the changed files of commit {others[0][:10]}, but the head is"
-            f" {head[:10]}"
+            f" {commit[:10]}"
         )
-    if is_retargeted or head not in commits:
+    if is_retargeted or commit not in commits:
         _check_numbers(files, current)
     return files
 
@@ -636,19 +636,19 @@ def read_unshown(
     del compared[MAX_COMPARED_FILES:]
     if not compared:
         return {}
-    head = pull_request.head_sha
+    commit = pull_request.head_sha
     earlier: dict[str, str] = {}  # names of blobs, by path
     contents: dict[str, str] = {}
     for file in compared:
         if file.status not in ("added", "copied", "removed"):
             earlier[file.path] = f"{base}:{file.previous_path or file.path}"
         if not looks_like_code(file.path):
-            revision = head
+            revision = commit
             if file.status == "removed":
                 revision = base
             contents[file.path] = f"{revision}:{file.path}"
     nothing: Mapping[str, Blob] = {}
-    read = partial(reader.files_at(head).blobs, [*earlier.values()], [*contents.values()])
+    read = partial(reader.files_at(commit).blobs, [*earlier.values()], [*contents.values()])
     optional = read_optional(read, nothing)
     if optional.problem:
         log.warning("files without a patch were not compared", extra={"reason": optional.problem})
@@ -1137,7 +1137,7 @@ def make_record(
     )
     if analysis.receipt != NO_CALLS:
         new_record = replace(
-            new_record, receipt=analysis.receipt, asked_for=facts.pull_request.head_sha
+            new_record, receipt=analysis.receipt, commit=facts.pull_request.head_sha
         )
     reply = facts.reply
     if reply is None:
@@ -1290,8 +1290,8 @@ def _look_up(job: Job, facts: PullRequestFacts) -> PullRequestFacts:
         return facts
 
     def read(source: FactSource) -> LookedUp:
-        head = source.reader.files_at(facts.pull_request.head_sha)
-        return look_up(facts, names, head, source.limits.ignored_paths)
+        files = source.reader.files_at(facts.pull_request.head_sha)
+        return look_up(facts, names, files, source.limits.ignored_paths)
 
     looked_up = job.look_up(LookedUp, read)
     return replace(facts, looked_up=looked_up or LookedUp())

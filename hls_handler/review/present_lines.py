@@ -62,7 +62,7 @@ def find_present_lines(
     record: ReviewRecord,
     files: PresentFiles,
     changed_files: Sequence[ChangedFile],
-    head: CommitFiles,
+    commit_files: CommitFiles,
 ) -> FoundLines:
     """Return the present lines of findings: from the patches, or from at most `MAX_FILES` files of
     the head commit.
@@ -87,7 +87,7 @@ def find_present_lines(
                 path = file.path
             others.append(_UnplacedFinding(entry, path))
     paths = [*dict.fromkeys(other.path for other in others)][:MAX_FILES]
-    texts = read_texts(head, paths)
+    texts = read_texts(commit_files, paths)
     unread: dict[int, str] = {}
     readable: list[_UnplacedFinding] = []
     for other in others:

@@ -143,13 +143,13 @@ BEGIN_ABOVE = Line("RIGHT", 0, " ", "-----BEGIN PRIVATE KEY-----")
 BARE_WORD = re.compile(r"\s*[A-Za-z0-9+/=]+\s*")
 
 
-def number_patches(patches: Mapping[str, str], head: CommitFiles) -> Mapping[str, str]:
+def number_patches(patches: Mapping[str, str], commit_files: CommitFiles) -> Mapping[str, str]:
     """Return GitHub's patches as `number_patch` does, by path. Files of which a hunk may begin
     inside a private key are read at the head commit.
     """
     texts = {path: _number(patch) for path, patch in patches.items()}
     doubtful = [path for path, text in texts.items() if LIKE_KEY.search(text)]
-    sources = read_texts(head, doubtful).value
+    sources = read_texts(commit_files, doubtful).value
     completed = {path: _complete(texts[path], sources.get(path)) for path in doubtful}
     return {**texts, **completed}
 

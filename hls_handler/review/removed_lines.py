@@ -42,7 +42,7 @@ NO_REMOVALS = Removals()
 def read_removals(
     record: ReviewRecord,
     files: PresentFiles,
-    head: CommitFiles,
+    commit_files: CommitFiles,
     commit: str,
     rules: SkipRules,
 ) -> Removals:
@@ -53,18 +53,18 @@ def read_removals(
     """
     before = record.blocks_at(record.rounds)
     changed = [name for name in before if _has_lost(before[name], files.by_file.get(name, ()))]
-    if not changed or commit == record.asked_for:
+    if not changed or commit == record.commit:
         return NO_REMOVALS
     patches: Mapping[str, str] | None = None
-    if record.asked_for:
+    if record.commit:
         paths = {*files.patches, *before, *(entry.path for entry in record.ledger)}
-        patches = head.patches_since(record.asked_for, sorted(paths))
+        patches = commit_files.patches_since(record.commit, sorted(paths))
     if patches is None:
         return Removals(unknown=tuple(changed))
     added = {text for block in chain(*before.values()) for text in block.lines if text[0] == "+"}
     hunks = [
         CodeLines(path, "removed", _show(hunk))
-        for path, text in number_patches(patches, head).items()
+        for path, text in number_patches(patches, commit_files).items()
         if files.name(path) in before or not rules.leaves_out(path)
         for hunk in redact_patch(text).hunks
         if any(line.mark == "-" and token("+", line.text) in added for line in hunk.lines)

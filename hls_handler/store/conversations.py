@@ -280,7 +280,7 @@ class Conversations:
     def find(self, repository_id: int, number: int, bot_login: str) -> ConversationState:
         return read_conversation(self._database, ConversationRef(repository_id, bot_login, number))
 
-    def find_writers(self, repository_id: int, number: int) -> frozenset[str]:
+    def list_accounts_that_wrote(self, repository_id: int, number: int) -> frozenset[str]:
         """Return the logins of the accounts whose comments or labels are stored for a
         conversation.
         """

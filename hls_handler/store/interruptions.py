@@ -118,8 +118,8 @@ class NewerEvents:
     delivery.
     """
 
-    head_sha: str | None = (
-        None  # the newest head commit, if it differs from the delivery's or from the described one
+    commit: str | None = (
+        None  # the newest head, if it differs from the delivery's or from the described one
     )
     is_closed: bool = False  # closed, deleted or transferred, and not reopened after that
     is_answered: bool = False  # the same prompt answered a newer event, and the result was posted
@@ -186,9 +186,9 @@ class Interruptions:
             newer = NewerEvents()
             if row.has_newer:
                 newest = connection.execute(_SELECT_NEWER, terms).one()
-                shas = {lease.head_sha, described or lease.head_sha}
+                commits = {lease.head_sha, described or lease.head_sha}
                 newer = NewerEvents(
-                    head_sha=None if {newest.head_sha} == shas else newest.head_sha,
+                    commit=None if {newest.head_sha} == commits else newest.head_sha,
                     is_closed=newest.closing is not None and newest.closing != "reopened",
                     is_answered=bool(newest.is_answered),
                 )

@@ -65,10 +65,12 @@ def test_stored_comments_and_labels_show_who_wrote_on_a_conversation(
     world.process()
     row = world.row()
     assert row.repository_id is not None
-    assert world.store.conversations.find_writers(row.repository_id, row.number or 0) == {
-        "hls[bot]"
-    }
-    assert world.store.conversations.find_writers(row.repository_id, 4711) == frozenset()
+    assert world.store.conversations.list_accounts_that_wrote(
+        row.repository_id, row.number or 0
+    ) == {"hls[bot]"}
+    assert (
+        world.store.conversations.list_accounts_that_wrote(row.repository_id, 4711) == frozenset()
+    )
 
 
 def test_delivery_of_a_repository_without_the_app_waits_with_its_paid_reply(

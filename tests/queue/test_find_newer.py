@@ -78,7 +78,7 @@ def test_later_events_supersede_the_one_that_runs(store: Storage, story: str, ne
         accept(store, as_delivery(event))
     described = running.split(" read ")[1] if " read " in running else None
     events = find_newer(store, lease, PROMPT, described=described)
-    head = f"head {events.head_sha}" if events.head_sha else ""
+    head = f"head {events.commit}" if events.commit else ""
     assert f"{head} {'closed' if events.is_closed else ''}".strip() == newer
 
 

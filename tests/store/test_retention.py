@@ -188,7 +188,7 @@ def test_newer_deliveries_are_not_deleted_while_a_dead_letter_can_be_retried(
     lease = claim(store)
     assert lease.guid == "pushed"
     assert find_newer(store, lease, "issues/analyze") == NewerEvents(
-        head_sha="new", is_closed=True, is_answered=False
+        commit="new", is_closed=True, is_answered=False
     )
     store.queue.finish(lease, End("superseded", ""), took_s=0)
     assert delete_old(store) == 2
