@@ -22,9 +22,8 @@ from hls_handler.github.history import (
     read_histories,
 )
 from hls_handler.github.labels import RepositoryLabels
-from hls_handler.github.review_context import read_review_context
 from hls_handler.github.review_threads import read_review_threads
-from hls_handler.github.source import CommitFiles
+from hls_handler.github.source import CommitFiles, read_review_context
 from hls_handler.github.values import (
     ChangedFile,
     CheckAnnotation,

@@ -102,8 +102,7 @@ from hls_handler.review.facts import (
 from hls_handler.review.guidance import AGENTS_PATH, MAX_FOLDERS, list_folders, list_guidance_paths
 from hls_handler.review.ledger import Dismissers, apply_threads, follow, is_failing
 from hls_handler.review.patches import Patch
-from hls_handler.review.present_files import PresentFiles
-from hls_handler.review.present_lines import FoundLines, find_present_lines
+from hls_handler.review.present_lines import FoundLines, PresentFiles, find_present_lines
 from hls_handler.review.record import NO_REVIEW, LedgerEntry, ReviewRecord
 from hls_handler.review.redacted_patches import (
     CommittedCredential,

@@ -40,7 +40,7 @@ from hls_handler.review.guidance import GuidancePart, find_problems, select_part
 from hls_handler.review.ledger import Dismissers, add, is_failing, restore, sort_entries
 from hls_handler.review.patches import Patch, text_of
 from hls_handler.review.positions import RANK, Located, letters_of, locate
-from hls_handler.review.present_files import PresentFiles
+from hls_handler.review.present_lines import PresentFiles
 from hls_handler.review.record import FindingState, LedgerEntry, ReviewRecord
 from hls_handler.review.redacted_patches import CommittedCredential, find_committed
 from hls_handler.review.removed_lines import NO_REMOVALS, Removals

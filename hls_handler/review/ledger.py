@@ -28,7 +28,7 @@ from hls_handler.review.dismissals import (
 )
 from hls_handler.review.patches import Line
 from hls_handler.review.positions import RANK, Located
-from hls_handler.review.present_files import PresentFiles
+from hls_handler.review.present_lines import PresentFiles
 from hls_handler.review.record import FindingState, LedgerEntry, ReviewRecord
 
 MAX_BLOCKS = 10  # that an entry remembers

@@ -26,7 +26,7 @@ from hls_handler.review.patches import (
     parse_patch,
 )
 from hls_handler.review.positions import Located
-from hls_handler.review.present_files import PresentFiles
+from hls_handler.review.present_lines import PresentFiles
 from hls_handler.review.record import LedgerEntry
 from hls_handler.settings.path_globs import PathFilter
 from hls_handler.untrusted.cleaning import CodeText, clean

@@ -14,7 +14,7 @@ from hls_handler.review.blocks import Block, PlacedBlock, match_blocks, token
 from hls_handler.review.changed_files import TOKENS_PER_FILE
 from hls_handler.review.code_lines import Budget, CodeLines, count_tokens
 from hls_handler.review.patches import Hunk, Patch, numbered, parse_numbered
-from hls_handler.review.present_files import NAME_IN_CODE, PresentFiles, names_of
+from hls_handler.review.present_lines import NAME_IN_CODE, PresentFiles, names_of
 from hls_handler.review.record import LedgerEntry, ReviewRecord
 from hls_handler.review.redacted_patches import number_patches, redact_patch
 from hls_handler.review.skipped_files import SkipRules

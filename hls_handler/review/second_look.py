@@ -33,8 +33,7 @@ from hls_handler.review.ledger import is_failing
 from hls_handler.review.neighbourhood import remove_async
 from hls_handler.review.patches import NUMBERED_LINE, Side, parse_numbered, text_of
 from hls_handler.review.positions import Located, code_of, is_only_comment, last_line, letters_of
-from hls_handler.review.present_files import NAME_IN_CODE, names_of
-from hls_handler.review.present_lines import EXCERPT_LINES, show_excerpt
+from hls_handler.review.present_lines import EXCERPT_LINES, NAME_IN_CODE, names_of, show_excerpt
 from hls_handler.review.record import LedgerEntry
 from hls_handler.review.source_text import is_searched
 from hls_handler.review.verdicts import Claim

@@ -26,8 +26,7 @@ from hls_handler.review.positions import (
     merge_located,
     resembles,
 )
-from hls_handler.review.present_files import PresentFiles
-from hls_handler.review.present_lines import find_place
+from hls_handler.review.present_lines import PresentFiles, find_place
 from hls_handler.review.record import LedgerEntry, ReviewRecord
 
 

@@ -22,8 +22,8 @@ from werkzeug.datastructures import Headers, ImmutableMultiDict
 from hls_handler.github.client import VIEWER_QUERY
 from hls_handler.github.history import CLOSED_ISSUES_QUERY, MERGED_PULL_REQUESTS_QUERY
 from hls_handler.github.reader import MERGE_STATE_QUERY
-from hls_handler.github.review_context import blobs_query, head_files_query, review_context_query
 from hls_handler.github.review_threads import REVIEW_THREADS_QUERY
+from hls_handler.github.source import blobs_query, head_files_query, review_context_query
 from tests.contracts.openapi_subset import SUBSET
 
 HOST = "https://api.github.com"

@@ -15,8 +15,8 @@ import pytest
 import hls_handler
 from hls_handler.github.history import CLOSED_ISSUES_QUERY, MERGED_PULL_REQUESTS_QUERY
 from hls_handler.github.reader import MERGE_STATE_QUERY
-from hls_handler.github.review_context import blobs_query, head_files_query, review_context_query
 from hls_handler.github.review_threads import REVIEW_THREADS_QUERY
+from hls_handler.github.source import blobs_query, head_files_query, review_context_query
 
 PACKAGE = Path(hls_handler.__file__).parent
 SETUP = "github/webhook_setup.py"  # of `hls init`
@@ -184,9 +184,9 @@ def test_rule_12_graphql_is_only_used_to_read() -> None:
         ("github/client.py", "VIEWER_QUERY"),
         ("github/history.py", "query"),
         ("github/reader.py", "MERGE_STATE_QUERY"),
-        ("github/review_context.py", "blobs_query(len(ids), len(contents))"),
-        ("github/review_context.py", "head_files_query(len(names))"),
-        ("github/review_context.py", "review_context_query(len(files))"),
+        ("github/source.py", "blobs_query(len(ids), len(contents))"),
+        ("github/source.py", "head_files_query(len(names))"),
+        ("github/source.py", "review_context_query(len(files))"),
         ("github/review_threads.py", "REVIEW_THREADS_QUERY"),
     ]
     for query in (

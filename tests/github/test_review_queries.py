@@ -13,7 +13,7 @@ import pytest
 from hls_handler.events import Account
 from hls_handler.github.labels import RepositoryLabels
 from hls_handler.github.reader import GithubReader
-from hls_handler.github.review_context import MAX_TEXT_CHARS, WireContext, WireHeadFiles
+from hls_handler.github.source import MAX_TEXT_CHARS, WireContext, WireHeadFiles
 from hls_handler.github.values import (
     GUIDANCE_PATHS,
     NO_CONTEXT,

@@ -6,7 +6,7 @@ import pytest
 
 from hls_handler.review.blocks import find_blocks, match_blocks
 from hls_handler.review.patches import parse_patch
-from hls_handler.review.present_files import PresentFiles
+from hls_handler.review.present_lines import PresentFiles
 
 ONE = "@@ -1,6 +1,7 @@\n a\n b\n c\n+new\n d\n e\n f"
 
