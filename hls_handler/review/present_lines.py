@@ -1,5 +1,5 @@
-"""The changed files of a pull request as they are now, and the present lines of earlier findings, as
-the questions about them show them.
+"""The changed files of a pull request as they are now, and the present lines of earlier findings,
+as the questions about them show them.
 
 The lines are from the patch if that has them, else from the file at the head commit.
 """
