@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from hls_handler.claude.providers import Providers
 from hls_handler.errors import DependencyDown, Permanent, SettingsError
-from hls_handler.github.api import GithubApi
+from hls_handler.github.api import GithubApi, WriteGuard, rest
 from hls_handler.github.reader import LogLimits, read_log
 from hls_handler.settings.environment import proxy_passwords
 from hls_handler.settings.providers import ClaudeSettings
@@ -206,6 +206,20 @@ def test_rejected_proxy_password_is_reported(network: Network) -> None:
             " (407)"
         )
         assert down.remedy == "correct the user name and password in HTTPS_PROXY, and restart"
+
+
+def test_write_that_the_proxy_rejects_was_never_sent(network: Network) -> None:
+    network.use_proxy("hls:wr0ng-passw0rd")
+    checks: list[str] = []
+    guard = WriteGuard(lambda: None, lambda: checks.append("lease"))
+    request = rest("POST", "/repos/o/r/issues/7", object, body={})
+    with (
+        closing(GithubApi(github_settings(GITHUB), now=lambda: NOON, timeout_s=10)) as api,
+        pytest.raises(DependencyDown) as down,
+    ):
+        api.with_guard(guard).write(request)
+    assert checks == []
+    assert not down.value.may_have_succeeded
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import logging
 import socket
 import traceback
 from collections.abc import Callable
@@ -69,6 +70,7 @@ def test_page_of_the_longest_comments_is_read(api: GithubApi, server: FakeServer
     server.says = [Say(200, gzip.compress(body, 1), {"Content-Encoding": "gzip"})]
     request = rest("GET", f"{ISSUE}/comments", list[dict[str, str]])
     assert api.read(request) == comments
+    assert server.seen[0].headers["accept-encoding"] == "gzip, deflate"
 
 
 def test_response_over_the_limit_is_not_read_to_its_end(api: GithubApi, server: FakeServer) -> None:
@@ -80,6 +82,14 @@ def test_response_over_the_limit_is_not_read_to_its_end(api: GithubApi, server: 
     assert str(caught.value) == f"GET {ISSUE}: the response is larger than 64 MB"
     read(api)  # on a new connection
     assert server.calls == [f"GET {ISSUE}"] * 2
+
+
+def test_body_of_an_error_is_not_read_to_its_end(api: GithubApi, server: FakeServer) -> None:
+    server.says = [Say(502, b" " * 1_000_000), Say(200, {})]
+    with pytest.raises(DependencyDown):
+        read(api)
+    read(api)
+    assert server.connections == 2  # the first was closed
 
 
 @pytest.mark.parametrize(
@@ -272,6 +282,17 @@ def test_no_error_shows_the_token(api: GithubApi, server: FakeServer, say: Say) 
         read(api)
     assert server.seen[0].headers["authorization"] == f"token {TOKEN}"
     assert TOKEN not in "".join(traceback.format_exception(caught.value)) + repr(caught.value)
+
+
+def test_pygithub_logs_no_header_and_writes_no_line_itself(
+    api: GithubApi, server: FakeServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.says = [Say(body={})]
+    with caplog.at_level(logging.DEBUG, "github"):
+        read(api)
+    assert ISSUE in caplog.text
+    assert TOKEN not in caplog.text
+    assert logging.getLogger("github").handlers == []
 
 
 @pytest.mark.parametrize("checks", [1, 2], ids=["before the head", "between head and body"])
