@@ -32,6 +32,11 @@ def inflect(number: int, noun: str) -> str:
     return f"{noun}s"
 
 
+def agree(number: int, singular: str, plural: str) -> str:
+    """Return the words that agree with a number."""
+    return singular if number == 1 else plural
+
+
 def is_or_are(number: int) -> str:
     return "is" if number == 1 else "are"
 

@@ -142,6 +142,7 @@ from hls_handler.review.surroundings import MAX_SURROUNDINGS, look_up, read_surr
 from hls_handler.review.variables import (
     COMMENT_VARIABLES,
     VARIABLES,
+    describe_limit,
     find_suggested_title,
     find_urls,
     list_comment_variables,
@@ -1090,22 +1091,13 @@ def _list_notes(facts: PullRequestFacts, left_out: str) -> list[str]:
     }
     notes: list[str] = []
     if facts.is_at_limit:
-        notes.append(_describe_limit(facts))
+        notes.append(describe_limit(has_replies=facts.has_replies))
     if facts.second_sites:
         notes.append(f"Compared with {describe_sites(facts.second_sites)}.")
     if facts.unread_findings:
         findings = sanitize_inline(facts.describe_unread_findings())
         notes.append(f"Claude was not asked about {findings}.")
     return [*notes, *(f"{what}: {why}." for what, why in reasons.items() if why)]
-
-
-def _describe_limit(facts: PullRequestFacts) -> str:
-    reached = "This pull request has reached its limit on cost."
-    if facts.has_replies:
-        reached = (
-            "This review was only partly done when the pull request reached its limit on cost."
-        )
-    return f"{reached} `/review` of a person with write permission continues for one more review."
 
 
 def make_record(

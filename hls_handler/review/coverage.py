@@ -28,6 +28,11 @@ class FileCoverage:
     def is_complete(self) -> bool:
         return self.reason is None or not self.needs_review
 
+    @property
+    def extent(self) -> str:
+        """The reviewed part: "3 of 10 changed lines"."""
+        return f"{self.reviewed} of {count(self.lines, 'changed line')}"
+
 
 @dataclass(frozen=True, slots=True)
 class Coverage:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from hls_handler.settings.path_globs import matches
+from hls_handler.wording import count
 
 OWNERS_PATHS = (".github/CODEOWNERS", "CODEOWNERS", "docs/CODEOWNERS")
 """GitHub uses the first of these files that the base branch has."""
@@ -36,6 +37,13 @@ class Reviewer:
     @property
     def is_person(self) -> bool:
         return self.open_requests is not None
+
+    @property
+    def description(self) -> str:
+        """The role of a team; of a person "code owner, 3 open review requests"."""
+        if self.open_requests is None:
+            return self.role
+        return f"{self.role}, {count(self.open_requests, 'open review request')}"
 
 
 def parse_owners(text: str) -> list[OwnerRule]:

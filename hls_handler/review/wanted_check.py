@@ -22,7 +22,7 @@ from hls_handler.settings.sections import ReviewSettings
 from hls_handler.untrusted.cleaning import CodeText, clean, clean_title, truncate
 from hls_handler.untrusted.markdown import format_code_span, sanitize_inline
 from hls_handler.untrusted.redaction import redact, redact_code
-from hls_handler.wording import count, inflect, was_or_were
+from hls_handler.wording import agree, count, inflect, was_or_were
 
 MAX_TITLE_CHARS = 200
 MAX_SUGGESTED_CHARS = 72
@@ -313,10 +313,7 @@ def _describe_files(coverage: Coverage) -> str:
     needed = coverage.needed
     if not needed:
         return "No changed file needs a review."
-    needs = "need"
-    if needed == 1:
-        needs = "needs"
-    files = f"{count(needed, 'file')} that {needs} a review"
+    files = f"{count(needed, 'file')} that {agree(needed, 'needs', 'need')} a review"
     return f"{done} of {files} {was_or_were(done or needed)} reviewed as a whole."
 
 
@@ -367,7 +364,7 @@ def _list_files(coverage: Coverage) -> Iterator[str]:
 def _describe_missing(file: FileCoverage) -> str:
     read = ""
     if file.reviewed:
-        read = f"{file.reviewed} of {count(file.lines, 'changed line')} reviewed; "
+        read = f"{file.extent} reviewed; "
     return f"{format_code_span(file.path)}: {read}{sanitize_inline(file.reason or '')}"
 
 

@@ -21,6 +21,7 @@ from hls_handler.prompting.library import load_library
 from hls_handler.prompting.prompt import Family, Library
 from hls_handler.prompting.render import RuleView, render_comment
 from hls_handler.prompting.variables import sample_values
+from hls_handler.review.variables import Sentences
 from tests.handlers.world import issue
 
 SHIPPED = Path(__file__).parent.parent.parent / "prompts"
@@ -74,6 +75,32 @@ EARLIER = Comment(
 )
 
 
+SENTENCES = Sentences(
+    raised="2 findings",
+    unproved="2 of them not proved",
+    failing="",
+    unseen="",
+    no_room=(),
+    limit=(
+        "This review was only partly done when the pull request reached its limit on cost. `/review`"
+        " of a person with write permission continues for one more review."
+    ),
+    more_open="",
+    more_dismissed="",
+    held_back=(
+        "Left out: 7 findings that the settings do not ask for, by category, severity or certainty."
+    ),
+    threads="7 threads of this bot are unresolved.",
+    unlisted="",
+    summarized="What changes in 2 files",
+    no_agent_prompt=(
+        "This comment is too long for the prompt for a coding agent with 1 open finding."
+    ),
+    unneeded="2 files need no review",
+)
+"""Those of a review with sample values of the other variables."""
+
+
 def common(event: str = "issues.opened", prompt: str = "issues/analyze") -> dict[str, object]:
     return {
         "repository": REPOSITORY,
@@ -117,7 +144,7 @@ def review_comment(longest: int | None = None, **changes: object) -> str:
         "analysis": REPLY_TYPES["pull_request_analysis"],
     }
     minimal = {name: sample_values(hint)[1] for name, hint in hints.items()}
-    variables = {**pull_request_variables(), **minimal, **changes}
+    variables = {**pull_request_variables(), **minimal, "sentences": SENTENCES, **changes}
     name = "pull_requests/analyze"
     return render_comment(shipped(), name, variables, key=KEY, max_characters=longest) or ""
 

@@ -39,6 +39,7 @@ from tests.prompting.samples import (
     FAMILIES,
     FRONT,
     KEY,
+    SENTENCES,
     SHIPPED,
     issue_variables,
     push_variables,
@@ -176,12 +177,17 @@ COMMENTS: Mapping[str, tuple[str, str, str, Mapping[str, object]]] = {
     ),
     "issues.analyze": ("issues", "issues/analyze", "demo/bug", {}),
     "issues.respond": ("issues", "issues/respond", "demo/question", {}),
-    "pull_requests.analyze": ("pull_request", "pull_requests/analyze", "demo/feature", {}),
+    "pull_requests.analyze": (
+        "pull_request",
+        "pull_requests/analyze",
+        "demo/feature",
+        {"sentences": SENTENCES},
+    ),
     "pull_requests.analyze.table": (
         "pull_request",
         "pull_requests/analyze",
         "demo/feature",
-        {"rule": TABLE},
+        {"rule": TABLE, "sentences": SENTENCES},
     ),
     "pull_requests.changelog": (
         "pull_request",
