@@ -184,16 +184,16 @@ def find_groups(
     names = [label.name for label in repository]
     groups: dict[str, dict[str, str]] = {}
     for label in list_labels_of(model):
-        own = find_own_label(label.name, names)
-        if own is not None:
-            groups.setdefault(label.group, {})[label.name] = own
+        repository_label = find_own_label(label.name, names)
+        if repository_label is not None:
+            groups.setdefault(label.group, {})[label.name] = repository_label
     return tuple(LabelGroup(name, labels) for name, labels in groups.items())
 
 
 def find_own_label(name: str, names: Iterable[str]) -> str | None:
     words = _split(name)
-    exact = [own for own in names if fold(own) == fold(name)]
-    similar = [own for own in names if words <= _split(own)]
+    exact = [repository_label for repository_label in names if fold(repository_label) == fold(name)]
+    similar = [repository_label for repository_label in names if words <= _split(repository_label)]
     for candidates in (exact, similar):
         if len(candidates) == 1:
             return candidates[0]
@@ -227,13 +227,17 @@ def list_answers(
         requested = _list_requested(reply, min_confidence)
     answers: dict[str, LabelGuess] = {}
     for group in groups:
-        own = {fold(name): name for name in group.labels.values()}
-        if _has_any(own, issue.first_labels) or _has_any(own, issue.truth.undecided):
+        group_names = {fold(name): name for name in group.labels.values()}
+        if _has_any(group_names, issue.first_labels) or _has_any(
+            group_names, issue.truth.undecided
+        ):
             continue
         # an old issue may have the name in another case: GitHub compares names without it
-        true_labels = [own[fold(name)] for name in issue.truth.labels if fold(name) in own]
+        true_labels = [
+            group_names[fold(name)] for name in issue.truth.labels if fold(name) in group_names
+        ]
         is_decided = len(true_labels) == 1 or (
-            not true_labels and _has_any(own, issue.truth.rejected)
+            not true_labels and _has_any(group_names, issue.truth.rejected)
         )
         if group.is_list:
             is_decided = bool(issue.truth.labels)
@@ -246,8 +250,8 @@ def list_answers(
     return answers
 
 
-def _has_any(own: Mapping[str, str], names: Iterable[str]) -> bool:
-    return any(fold(name) in own for name in names)
+def _has_any(group_names: Mapping[str, str], names: Iterable[str]) -> bool:
+    return any(fold(name) in group_names for name in names)
 
 
 def _list_requested(reply: ReplyFields, min_confidence: float) -> Mapping[str, str]:
@@ -309,9 +313,9 @@ def plan(
             make_delivery(first, target.document, prompt=index) for index in range(len(prompts))
         ]
     if not issues:
-        own = ", ".join(label.name for label in labels[:12]) or "none"
+        listing = ", ".join(label.name for label in labels[:12]) or "none"
         reasons = list_reasons(left_out)
-        raise CannotPlan(f"no closed issue can be compared: {reasons}; the labels are: {own}")
+        raise CannotPlan(f"no closed issue can be compared: {reasons}; the labels are: {listing}")
     plan = ClosedPlan(groups, issues, target.effective.labels.min_confidence)
     new = NewBatch(
         "try",
@@ -362,7 +366,7 @@ def _find_bot(target: Target, store: Storage) -> Account | None:
 
 def _has_common_answers(groups: Sequence[Sequence[LabelGroup]], issue: PastIssue) -> bool:
     """Return whether people decided a label of a group that all prompts have."""
-    decided = [set(list_answers(of_prompt, issue, None)) for of_prompt in groups]
+    decided = [set(list_answers(prompt_groups, issue, None)) for prompt_groups in groups]
     return bool(set.intersection(*decided))
 
 
@@ -406,8 +410,8 @@ def _is_right(answers: Mapping[str, LabelGuess]) -> bool:
 def _count_by_label(answers: Answers) -> Mapping[str, Share]:
     right: Counter[str] = Counter()
     of: Counter[str] = Counter()
-    for of_issue in answers.values():
-        for answer in of_issue.values():
+    for issue_answers in answers.values():
+        for answer in issue_answers.values():
             if answer.true_label is not None:
                 of[answer.true_label] += 1
                 right[answer.true_label] += answer.is_right

@@ -104,25 +104,25 @@ def _find_object(text: str, model: type[BaseModel]) -> dict[str, Any]:
         opened = OBJECT.search(text, after)
         if opened is None:
             break
-        at = opened.start()
+        object_start = opened.start()
         try:
-            parsed, after = DECODER.raw_decode(text, at)
+            parsed, after = DECODER.raw_decode(text, object_start)
         except RecursionError:
             raise UnreadableReply("the reply: Invalid JSON: it is nested too deeply") from None
         except ValueError as exc:
-            after = max(getattr(exc, "pos", 0), at + 1)
+            after = max(getattr(exc, "pos", 0), object_start + 1)
             failed += 1
-            if after - at > longest:
+            if after - object_start > longest:
                 problem = f"Invalid JSON: {exc}"
-                longest = after - at
+                longest = after - object_start
         else:
-            if END_OF_THINKING.search(text, end, at):
+            if END_OF_THINKING.search(text, end, object_start):
                 objects.clear()
             if parsed.keys() & model.model_fields.keys():
                 objects.append(parsed)
                 end = after
             else:  # it may be around the reply: {"name": "reply", "input": {...}}
-                after = at + 1
+                after = object_start + 1
     if not objects:
         raise UnreadableReply(f"the reply: {problem}")
     counts = [len(parsed.keys() & model.model_fields.keys()) for parsed in objects]
@@ -190,20 +190,20 @@ def _fit(value: Any, field: FieldInfo) -> Any:
     for name in BOUNDS:
         for part in field.metadata:
             bounds[name] = getattr(part, name, bounds.get(name))
-    most = bounds.get("max_length")
+    max_length = bounds.get("max_length")
     if get_origin(hint) is Literal:
         return _fit_enum(value, get_args(hint))
     if value is None and STATED in field.metadata:
         return None
     if get_origin(hint) is list and isinstance(value, list | None):
         item = FieldInfo.from_annotation(get_args(hint)[0])
-        return [_fit(entry, item) for entry in (value or [])[:most]]
+        return [_fit(entry, item) for entry in (value or [])[:max_length]]
     if isinstance(hint, type) and issubclass(hint, BaseModel) and isinstance(value, dict):
         return fit(value, hint)
     if value is None and hint in EMPTY_NUMBERS:
         return EMPTY_NUMBERS[hint]
     if hint is str and isinstance(value, str | None):
-        return _fit_text(value or "", most, is_optional=_may_be_none(field))
+        return _fit_text(value or "", max_length, is_optional=_may_be_none(field))
     if hint is float:
         return _fit_number(value, bounds.get("ge"), bounds.get("le"))
     return value
@@ -228,18 +228,18 @@ def _letters(value: Any) -> str:
     return re.sub(r"[\W_]", "", str(value)).casefold()  # "Bug Fix" and "bug_fix" are bug-fix
 
 
-def _fit_text(text: str, most: int | None, *, is_optional: bool) -> str | None:
+def _fit_text(text: str, max_chars: int | None, *, is_optional: bool) -> str | None:
     """Return the text, or its beginning up to a word. An optional text, such as replacement code,
     is whole or None.
     """
-    if most is None or len(text) <= most:
+    if max_chars is None or len(text) <= max_chars:
         return text
     if is_optional:
         return None
-    return text[: most - 1].rsplit(maxsplit=1)[0] + "…"
+    return text[: max_chars - 1].rsplit(maxsplit=1)[0] + "…"
 
 
-def _fit_number(value: Any, least: float | None, most: float | None) -> Any:
+def _fit_number(value: Any, minimum: float | None, maximum: float | None) -> Any:
     """Return the number within its bounds. If they are those of a share, a number over 1 is in
     percent.
     """
@@ -247,12 +247,12 @@ def _fit_number(value: Any, least: float | None, most: float | None) -> Any:
         number = float(value)
     except (TypeError, ValueError, OverflowError):
         return value
-    if most == 1 and number > 1:
+    if maximum == 1 and number > 1:
         number /= 100
-    if least is not None:
-        number = max(number, least)
-    if most is not None:
-        number = min(number, most)
+    if minimum is not None:
+        number = max(number, minimum)
+    if maximum is not None:
+        number = min(number, maximum)
     return number
 
 

@@ -230,8 +230,8 @@ def _choose_shown(job: DeliveryJob, action: EnsureCheck) -> EnsureCheck | None:
     others = _list_others(job, action.commit)
     if not others:
         return action
-    own = rank(action.conclusion, is_exempt=action.is_exempt)
-    worst = CommitHeads(_reader(job), action.commit).find_worst(others, own)
+    own_rank = rank(action.conclusion, is_exempt=action.is_exempt)
+    worst = CommitHeads(_reader(job), action.commit).find_worst(others, own_rank)
     if worst is None:
         return name_others(action, [other.number for other in others])
     if worst.conclusion is None:
@@ -359,9 +359,9 @@ def _show_kept(job: DeliveryJob, commit: str) -> None:
     its place while this one had another head.
     """
     results = job.store.commit_checks.list_others(job.lease.repository_id, commit, None)
-    own = [result for result in results if result.number == job.lease.number]
-    if len(results) > 1 and own and own[0].conclusion is not None:
-        job.store.commit_checks.reopen(job.lease, commit, own[0])
+    own_results = [result for result in results if result.number == job.lease.number]
+    if len(results) > 1 and own_results and own_results[0].conclusion is not None:
+        job.store.commit_checks.reopen(job.lease, commit, own_results[0])
 
 
 def _end_check(
@@ -475,8 +475,8 @@ def leave_commit(job: DeliveryJob, routing_input: RoutingInput) -> None:
         for result in results
         if result.conclusion is not None
     }
-    own = ranks.get(job.lease.number or 0, NO_RESULT)
-    better = [result for result in results if ranks.get(result.number, own) > own]
+    own_rank = ranks.get(job.lease.number or 0, NO_RESULT)
+    better = [result for result in results if ranks.get(result.number, own_rank) > own_rank]
     if better:  # `CheckEnder` reads which of them are open
         job.store.commit_checks.reopen(job.lease, commit, better[-1])
 
@@ -707,10 +707,10 @@ class CheckEnder:
         if not others or unended.number is None:
             return action
         heads = CommitHeads(github.reader(unended.repository), commit)
-        own = NO_RESULT
+        own_rank = NO_RESULT
         if heads.find_open(unended.number) is not None:
-            own = rank(action.conclusion, is_exempt=action.is_exempt)
-        worst = heads.find_worst(others, own)
+            own_rank = rank(action.conclusion, is_exempt=action.is_exempt)
+        worst = heads.find_worst(others, own_rank)
         if worst is None:
             return action
         if worst.conclusion is None:

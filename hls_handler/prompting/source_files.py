@@ -173,10 +173,10 @@ def read_source_files(
     if unsaved.sources:
         read.insert(0, unsaved)
     problems: list[Problem] = []
-    own: dict[str, SourceFile] = {}
+    folder_sources: dict[str, SourceFile] = {}
     for folder in reversed(read):
         problems += folder.problems
-        own |= folder.sources
+        folder_sources |= folder.sources
     layers = [folder.sources for folder in read]
     shipped_sources: Mapping[str, SourceFile] = {}
     if shipped is not None:
@@ -187,7 +187,7 @@ def read_source_files(
     front_matters: dict[str, FrontMatter] = {}
     texts: dict[str, str] = {}
     lines: dict[str, Sources] = {}
-    pending = [source for source in own.values() if source.is_prompt]
+    pending = [source for source in folder_sources.values() if source.is_prompt]
     while pending:
         source = pending.pop()
         front_source = _find_front_source(source.name, layers)
@@ -208,13 +208,13 @@ def read_source_files(
         texts[source.prompt] = text
         if parsed.front.then is not None:
             follower = f"{parsed.front.then.prompt}{SUFFIX}"
-            if follower in shipped_sources and follower not in own:
-                own[follower] = shipped_sources[follower]
-                pending.append(own[follower])
-    for source in own.values():
+            if follower in shipped_sources and follower not in folder_sources:
+                folder_sources[follower] = shipped_sources[follower]
+                pending.append(folder_sources[follower])
+    for source in folder_sources.values():
         if not source.is_prompt:
-            problems += _non_prompt_problems(source, own)
-    sources = {**_shipped_fallbacks(front_sources, shipped_sources), **own}
+            problems += _non_prompt_problems(source, folder_sources)
+    sources = {**_shipped_fallbacks(front_sources, shipped_sources), **folder_sources}
     if not front_sources:
         problems.append(_empty_problem(folders))
     if BASE not in sources:
@@ -223,7 +223,7 @@ def read_source_files(
         message = "the file is missing; it contains the system message of every prompt"
         problems.append(Problem(base, 1, message, Kind.PROMPT_FILE))
     inherited = frozenset(
-        own_source.prompt for name, own_source in own.items() if name not in layers[0]
+        own_source.prompt for name, own_source in folder_sources.items() if name not in layers[0]
     )
     return SourceFiles(sources, front_matters, texts, lines, inherited, problems)
 
@@ -274,7 +274,9 @@ def _shipped_fallbacks(
     return fallbacks
 
 
-def _non_prompt_problems(source: SourceFile, own: Mapping[str, SourceFile]) -> Iterator[Problem]:
+def _non_prompt_problems(
+    source: SourceFile, folder_sources: Mapping[str, SourceFile]
+) -> Iterator[Problem]:
     if source.front is not None:
         message = (
             "the file has front matter, but is not a prompt; a prompt is a file such as"
@@ -283,7 +285,7 @@ def _non_prompt_problems(source: SourceFile, own: Mapping[str, SourceFile]) -> I
         yield Problem(source.file, 1, message, Kind.PROMPT_FILE)
     if (
         source.is_comment
-        and f"{source.prompt}{SUFFIX}" not in own
+        and f"{source.prompt}{SUFFIX}" not in folder_sources
         and source.name != SHARED_COMMENT
     ):
         message = f"this is the comment template of {source.prompt}{SUFFIX}, which does not exist"

@@ -128,12 +128,12 @@ def match_blocks(blocks: Sequence[Block], present: Sequence[PlacedBlock]) -> Map
     for is_exact in (True, False):
         for index, placed in enumerate(present):
             block = placed.block
-            of_lines = indexes.get(block.lines, [])
+            candidates = indexes.get(block.lines, [])
             if is_exact:
-                same = [at for at in of_lines if blocks[at] == block]
+                same = [candidate for candidate in candidates if blocks[candidate] == block]
             else:
-                same = [at for at in of_lines if blocks[at].is_same(block)]
+                same = [candidate for candidate in candidates if blocks[candidate].is_same(block)]
             if index not in matches and same:
                 matches[index] = same[0]
-                of_lines.remove(same[0])
+                candidates.remove(same[0])
     return matches

@@ -197,12 +197,14 @@ class Selection:
         for part in chain.from_iterable(self.calls):
             path = self.files[part.file].path
             hunks.setdefault(path, []).extend(_cut_hunks(self.patches[path], part))
-        return {path: Patch(tuple(of_file)) for path, of_file in hunks.items()}
+        return {path: Patch(tuple(file_hunks)) for path, file_hunks in hunks.items()}
 
     @property
     def has_new(self) -> bool:
         """False if all blocks that the calls are to show were reviewed before."""
-        return any(at - self.again.get(path, frozenset()) for path, at in self.new.items())
+        return any(
+            indexes - self.again.get(path, frozenset()) for path, indexes in self.new.items()
+        )
 
     def list_new(self, path: str) -> list[PlacedBlock]:
         return [self.blocks[path][index] for index in sorted(self.new.get(path, ()))]
@@ -235,8 +237,8 @@ def select_files(
         else:
             skipped.append(SkippedFile(file.path, reason, file.previous_path))
     read.sort(key=_rank)
-    of_read = {file.path: new.get(file.path, frozenset()) for file in read}
-    selection = Selection(tuple(read), (), tuple(skipped), of_read)
+    new_by_path = {file.path: new.get(file.path, frozenset()) for file in read}
+    selection = Selection(tuple(read), (), tuple(skipped), new_by_path)
     calls = _pack(selection, tokens)
     if len(calls) <= max_calls:
         return replace(selection, calls=calls)
@@ -265,9 +267,9 @@ def _pack(selection: Selection, tokens: int) -> tuple[tuple[FilePart, ...], ...]
         # The path is counted, because it may have 4,096 characters.
         names = estimate_tokens(f"{file.path}{file.previous_path or ''}")
         overhead = max(TOKENS_PER_FILE, TOKENS_PER_FILE // 2 + names)
-        most = max(min(tokens - overhead, MAX_PATCH_TOKENS), 0)
+        max_tokens = max(min(tokens - overhead, MAX_PATCH_TOKENS), 0)
         new = selection.list_new(file.path)
-        for part, size in _split(selection.patches[file.path], index, new, most):
+        for part, size in _split(selection.patches[file.path], index, new, max_tokens):
             needed = overhead + size
             if needed > free_tokens and calls[-1]:
                 calls.append([])
@@ -278,25 +280,25 @@ def _pack(selection: Selection, tokens: int) -> tuple[tuple[FilePart, ...], ...]
 
 
 def _split(
-    patch: Patch, index: int, new: Sequence[PlacedBlock], most: int
+    patch: Patch, index: int, new: Sequence[PlacedBlock], max_tokens: int
 ) -> Iterable[tuple[FilePart, int]]:
     """Yield the parts of a file that have new blocks, each with the tokens of its patch, at most
-    `most`.
+    `max_tokens`.
 
     A block with a line that is too long is not read: it would be new in each review.
     """
     group: list[int] = []
     used = 0
     for number, blocks in groupby(new, key=lambda block: block.hunk):
-        ranges = [*_split_hunk(patch.hunks[number], most)]
-        too_long = [lines for lines, size in ranges if size > most]
+        ranges = [*_split_hunk(patch.hunks[number], max_tokens)]
+        too_long = [lines for lines, size in ranges if size > max_tokens]
         read = [
             placed for placed in blocks if not any(_overlaps(placed, lines) for lines in too_long)
         ]
         for lines, size in ranges:
-            if size > most or not any(_overlaps(placed, lines) for placed in read):
+            if size > max_tokens or not any(_overlaps(placed, lines) for placed in read):
                 continue
-            if group and (len(ranges) > 1 or used + size > most):
+            if group and (len(ranges) > 1 or used + size > max_tokens):
                 yield FilePart(index, tuple(group)), used
                 group = []
                 used = 0
@@ -352,13 +354,14 @@ def add_places(
     several.
     """
     last = {file.path: index for index, file in enumerate(files)}
-    of_files: dict[int, list[CodeLines]] = {}
+    places_by_file: dict[int, list[CodeLines]] = {}
     for place in places:
         indexes = [last[path] for path in place.sources if path in last]
         if indexes:
-            of_files.setdefault(max(indexes), []).append(place)
+            places_by_file.setdefault(max(indexes), []).append(place)
     return tuple(
-        replace(file, places=tuple(of_files.get(index, ()))) for index, file in enumerate(files)
+        replace(file, places=tuple(places_by_file.get(index, ())))
+        for index, file in enumerate(files)
     )
 
 
@@ -377,12 +380,12 @@ def _show(selection: Selection, part: FilePart) -> PatchedFile:
     changed: list[ChangedLines] = []
     again: list[ChangedLines] = []
     lines_again = selection.again.get(file.path, frozenset())
-    for at in sorted(lines_again.union(selection.new.get(file.path, ()))):
-        block = selection.blocks[file.path][at]
+    for index in sorted(lines_again.union(selection.new.get(file.path, ()))):
+        block = selection.blocks[file.path][index]
         if block.hunk in part.hunks:
             lines_of_part = slice(max(start - block.first, 0), max(end - block.first, 0))
             joined = _join_lines(block.lines[lines_of_part])
-            if at in lines_again:
+            if index in lines_again:
                 again += joined
             else:
                 changed += joined
@@ -396,20 +399,20 @@ def show_again(selection: Selection, blocks: Mapping[PlacedBlock, bool]) -> Sele
     True: the block is to be read anew.
     """
     again: dict[str, set[int]] = {}
-    new = {path: {*at} for path, at in selection.new.items()}
+    new = {path: {*indexes} for path, indexes in selection.new.items()}
     for block, is_anew in blocks.items():
         if block.path in selection.blocks:
-            at = selection.blocks[block.path].index(block)
-            again.setdefault(block.path, set()).add(at)
+            index = selection.blocks[block.path].index(block)
+            again.setdefault(block.path, set()).add(index)
             if is_anew:
-                new[block.path].add(at)
+                new[block.path].add(index)
     unshown = [block for block in blocks if not _shows_block(selection, block)]
     first, *others = selection.calls
     return replace(
         selection,
         calls=((*first, *list_parts_with(selection, unshown)), *others),
-        new={path: frozenset(at) for path, at in new.items()},
-        again={path: frozenset(at) for path, at in again.items()},
+        new={path: frozenset(indexes) for path, indexes in new.items()},
+        again={path: frozenset(indexes) for path, indexes in again.items()},
     )
 
 
@@ -425,8 +428,8 @@ def list_parts_with(selection: Selection, blocks: Iterable[PlacedBlock]) -> list
             ranges.setdefault((indexes[block.path], block.hunk), []).append(lines)
     return [
         FilePart(file, (hunk,), lines)
-        for (file, hunk), of_hunk in ranges.items()
-        for lines in join_ranges(of_hunk)
+        for (file, hunk), hunk_ranges in ranges.items()
+        for lines in join_ranges(hunk_ranges)
     ]
 
 
@@ -453,8 +456,8 @@ def list_around(selection: Selection, part: FilePart) -> list[Line]:
     """Return the unchanged lines around a part of a file; none around a part of a hunk."""
     if part.lines is not None:
         return []
-    of_file = selection.around.get(selection.files[part.file].path, {})
-    texts = [of_file[number] for number in part.hunks if number in of_file]
+    texts_by_hunk = selection.around.get(selection.files[part.file].path, {})
+    texts = [texts_by_hunk[number] for number in part.hunks if number in texts_by_hunk]
     return parse_numbered("\n".join(["@@ -1 +1 @@", *texts])).lines
 
 

@@ -227,17 +227,17 @@ class _FileReader:
 
         `earlier` are the removed lines.
         """
-        own = None
+        definition = None
         if number in self.added:
-            own = self.text.find_definition(number)
+            definition = self.text.find_definition(number)
             self._add_table(ALTER_TABLE.match(self.text.lines[number]))
-        if own and own.kind == "callable":
+        if definition and definition.kind == "callable":
             weight = NEW
-            if earlier.has(own.name):
+            if earlier.has(definition.name):
                 weight = NEW_SIGNATURE
-            self._change(own.name, weight)
-        elif own and own.kind == "value" and own.name in earlier.defined_names:
-            self._change(own.name, NEW)
+            self._change(definition.name, weight)
+        elif definition and definition.kind == "value" and definition.name in earlier.defined_names:
+            self._change(definition.name, NEW)
         for begin in self.text.list_begins(number)[:MAX_DEPTH]:
             around = self.text.find_definition(begin)
             if around is None or around.kind == "value":

@@ -43,19 +43,19 @@ def number_lines(lines: Iterable[Line]) -> str:
 
 
 def cut_around(
-    lines: Sequence[Line], at: int, sizes: Sequence[int], tokens: int, header: str = ""
+    lines: Sequence[Line], index: int, sizes: Sequence[int], tokens: int, header: str = ""
 ) -> str:
-    """Return line number `at` as numbered text, with as many lines above and below as fit: the
+    """Return line number `index` as numbered text, with as many lines above and below as fit: the
     first of `sizes`.
     """
     for size in sizes:
-        around = tuple(lines[max(at - size, 0) : at + size + 1])
+        around = tuple(lines[max(index - size, 0) : index + size + 1])
         text = number_lines(around)
         if header:
             text = numbered(Patch((Hunk(header, around),)))
         if estimate_tokens(text) <= tokens:
             return text
-    return number_line(lines[at])[: min(MAX_CHARS, 3 * tokens)]
+    return number_line(lines[index])[: min(MAX_CHARS, 3 * tokens)]
 
 
 class Budget:

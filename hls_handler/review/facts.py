@@ -258,9 +258,9 @@ class PullRequestFacts:
         for entry, located in zip(add(self.record, new, self.present), new, strict=True):
             unseen = self.unseen.get(entry.key, "")
             if unseen:
-                most = min(entry.confidence, MOST_UNSEEN)
-                entry = replace(entry, confidence=most, unseen=unseen)
-                finding = located.finding.model_copy(update={"confidence": most})
+                confidence = min(entry.confidence, MOST_UNSEEN)
+                entry = replace(entry, confidence=confidence, unseen=unseen)
+                finding = located.finding.model_copy(update={"confidence": confidence})
                 located = replace(located, finding=finding)
             if entry.key not in self.dropped:
                 raised.append((entry, located))
@@ -275,8 +275,8 @@ class PullRequestFacts:
             for entry, located in raised
             if located.line is not None and self._shows("\n".join(located.finding.rests_on))
         ]
-        most = proved[: self.review.max_inline]
-        return tuple(pair for pair in most if pair[0].key not in self.not_inline)
+        inline_candidates = proved[: self.review.max_inline]
+        return tuple(pair for pair in inline_candidates if pair[0].key not in self.not_inline)
 
     def _shows(self, quotes: str) -> bool:
         """Return whether the calls showed all lines of a text. Letters count, because quotes are
@@ -357,8 +357,8 @@ class PullRequestFacts:
     @property
     def second_sites(self) -> tuple[CodeLines, ...]:
         """The other places that the call shows, or all calls."""
-        of_calls = self.selection.second_sites[self._calls]
-        return tuple(dict.fromkeys(chain.from_iterable(of_calls)))
+        sites_by_call = self.selection.second_sites[self._calls]
+        return tuple(dict.fromkeys(chain.from_iterable(sites_by_call)))
 
     @property
     def round(self) -> int:
@@ -519,12 +519,12 @@ def _count_tokens(text: str) -> int:
     return TOKENS_PER_TEXT + estimate_tokens(text)
 
 
-def count_context_tokens(context: ReviewContext, paths: Sequence[str], most: int) -> int:
+def count_context_tokens(context: ReviewContext, paths: Sequence[str], max_tokens: int) -> int:
     """Return the tokens to leave for the context in each call about some of the files `paths`."""
-    selected = select_context(context, paths, most)
-    if selected == select_context(context, (), most):  # all calls show the same
+    selected = select_context(context, paths, max_tokens)
+    if selected == select_context(context, (), max_tokens):  # all calls show the same
         return selected.tokens
-    return min(select_context(context, paths, NO_LIMIT).tokens, most)
+    return min(select_context(context, paths, NO_LIMIT).tokens, max_tokens)
 
 
 def _show_parts(parts: Iterable[GuidancePart]) -> list[ShownText]:

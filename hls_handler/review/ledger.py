@@ -161,8 +161,10 @@ def _find_block(entry: LedgerEntry, files: PresentFiles) -> PlacedBlock | None:
 
 def _move(entry: LedgerEntry, placed: PlacedBlock, files: PresentFiles) -> LedgerEntry:
     """Return the entry at its line in or beside the block."""
-    at = placed.lines[0].number + (entry.line or entry.block_line) - entry.block_line
-    line = min(_find_own(entry, placed, files), key=lambda own_line: abs(own_line.number - at))
+    expected_line = placed.lines[0].number + (entry.line or entry.block_line) - entry.block_line
+    line = min(
+        _find_own(entry, placed, files), key=lambda own_line: abs(own_line.number - expected_line)
+    )
     return _attach(replace(entry, file=files.name(placed.path)), line, placed)
 
 

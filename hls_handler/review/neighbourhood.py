@@ -159,7 +159,7 @@ class Search:
                 self.naming[word].add(hit.path)
         for path in sorted({path for name in fields for path in name.sources}):
             self._add_fields(path, [name.text for name in fields if path in name.sources])
-        self._of_names = [_NameHits(name, self.hits[name.text], self) for name in names]
+        self._name_hits = [_NameHits(name, self.hits[name.text], self) for name in names]
 
     def _add_fields(self, path: str, fields: Sequence[str]) -> None:
         """Add the lines with fields in the classes that have one on a changed line."""
@@ -181,10 +181,10 @@ class Search:
     def list_paths(self) -> list[str]:
         """Return the files to read, those of the most important names first."""
         paths: dict[str, None] = {}
-        for of_name in self._of_names:
-            hits: Iterable[Hit] = of_name.hits
-            if of_name.is_frequent:
-                hits = [*of_name.list_defining(), *of_name.list_table_parts()]
+        for name_hits in self._name_hits:
+            hits: Iterable[Hit] = name_hits.hits
+            if name_hits.is_frequent:
+                hits = [*name_hits.list_defining(), *name_hits.list_table_parts()]
             paths |= dict.fromkeys(hit.path for hit in hits)
         return [path for path in paths if path not in self.texts][:MAX_READ_FILES]
 
@@ -192,9 +192,9 @@ class Search:
         """Rank the places with the names that are in the changed files or in `texts`."""
         self.texts |= {path: SourceText(path, text) for path, text in texts.items()}
         candidates: list[SiteCandidate] = []
-        for of_name in self._of_names:
-            of_name.hits = [hit for hit in of_name.hits if self.has(hit)]
-            candidates += of_name.rank()
+        for name_hits in self._name_hits:
+            name_hits.hits = [hit for hit in name_hits.hits if self.has(hit)]
+            candidates += name_hits.rank()
         candidates.sort(key=lambda candidate: -candidate.score)
         self._ranked = candidates[:MAX_RANKED]
 
@@ -207,10 +207,10 @@ class Search:
         rest = [
             ranked for ranked in self._ranked if not ranked.name.sources.isdisjoint(shown_lines)
         ]
-        of_name: Counter[str] = Counter()
+        places_by_name: Counter[str] = Counter()
 
         def rate(candidate: SiteCandidate) -> float:
-            factor: float = REPEATED_NAME ** of_name[candidate.name.text]
+            factor: float = REPEATED_NAME ** places_by_name[candidate.name.text]
             return candidate.score * factor
 
         sites: list[CodeLines] = []
@@ -220,12 +220,12 @@ class Search:
             if rate(best) < MIN_SCORE:
                 break
             path = best.hit.path
-            if of_name[best.name.text] == PLACES_OF_NAME:
+            if places_by_name[best.name.text] == PLACES_OF_NAME:
                 continue
-            of_path = visible.setdefault(path, set())
-            if best.hit.number in of_path:
+            visible_lines = visible.setdefault(path, set())
+            if best.hit.number in visible_lines:
                 continue
-            numbers = _list_place(best, self.texts[path], self.hits) - of_path
+            numbers = _list_place(best, self.texts[path], self.hits) - visible_lines
             site = CodeLines(
                 path,
                 best.kind,
@@ -234,16 +234,18 @@ class Search:
                 best.hit.number,
                 tuple(sorted(best.name.sources)),
             )
-            twin = remove_async("".join(self.texts[path].lines[at] for at in sorted(numbers)))
+            twin = remove_async(
+                "".join(self.texts[path].lines[number] for number in sorted(numbers))
+            )
             if twin in twins:
                 continue
             needed = count_tokens(site)
             if needed > tokens:
                 continue
             tokens -= needed
-            of_path |= numbers
+            visible_lines |= numbers
             twins.add(twin)
-            of_name[best.name.text] += 1
+            places_by_name[best.name.text] += 1
             sites.append(site)
         return tuple(sites)
 
@@ -418,7 +420,11 @@ def _list_place(candidate: SiteCandidate, text: SourceText, names: Container[str
     chosen = {*range(top, number), *text.list_signature(number)}
     rest = [*range(end, end - END_LINES, -1)]
     body = range(number + 1, end - END_LINES + 1)
-    named = [at for at in body if any(word in names for word in WORD.findall(text.lines[at]))]
+    named = [
+        index for index in body if any(word in names for word in WORD.findall(text.lines[index]))
+    ]
     named = named[:PLACE_LINES]
-    nearest = sorted(body, key=lambda at: min((abs(at - line) for line in named), default=at))
+    nearest = sorted(
+        body, key=lambda index: min((abs(index - line) for line in named), default=index)
+    )
     return {*[*sorted(chosen), *rest, *nearest][:PLACE_LINES], *types}

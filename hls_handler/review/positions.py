@@ -64,14 +64,14 @@ def resembles(line: str, quote: str) -> bool:
     """Return True if the quote may be meant for the line: one contains the other, or they are
     similar.
     """
-    own = code_of(line).casefold()
-    other = code_of(quote).casefold()
-    if not own or not other:
-        return not other
+    line_code = code_of(line).casefold()
+    quote_code = code_of(quote).casefold()
+    if not line_code or not quote_code:
+        return not quote_code
     return (
-        own in other
-        or other in own
-        or SequenceMatcher(None, own, other, autojunk=False).ratio() >= MIN_RATIO
+        line_code in quote_code
+        or quote_code in line_code
+        or SequenceMatcher(None, line_code, quote_code, autojunk=False).ratio() >= MIN_RATIO
     )
 
 
@@ -110,9 +110,9 @@ def find_line(patch: Patch, quote: str, side: Side, number: int | None) -> Line 
     """
     quote = last_line(quote)
     lines = patch.lines
-    at = next((line for line in lines if (line.side, line.number) == (side, number)), None)
-    if at is not None and resembles(at.text, quote):
-        return at
+    named_line = next((line for line in lines if (line.side, line.number) == (side, number)), None)
+    if named_line is not None and resembles(named_line.text, quote):
+        return named_line
     similar = [
         line
         for line in lines

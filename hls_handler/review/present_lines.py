@@ -74,12 +74,12 @@ class PresentFiles:
         hunk has the line.
         """
         for index, hunk in enumerate(self.patches[path].hunks):
-            for at, line in enumerate(hunk.lines):
+            for line_index, line in enumerate(hunk.lines):
                 if (line.side, line.number) == (side, number):
                     near = [block for block in self.blocks[path] if block.hunk == index]
                     return min(
                         near,
-                        key=lambda block: max(block.first - at, at - block.last, 0),
+                        key=lambda block: max(block.first - line_index, line_index - block.last, 0),
                         default=None,
                     )
         return None
@@ -136,9 +136,9 @@ class PresentFiles:
     @cached_property
     def windows(self) -> Mapping[str, Counter[tuple[str, ...]]]:
         windows: dict[str, Counter[tuple[str, ...]]] = {}
-        for name, of_file in self.by_file.items():
+        for name, file_blocks in self.by_file.items():
             windows[name] = Counter()
-            for placed in of_file:
+            for placed in file_blocks:
                 windows[name].update(placed.block.windows())
         return windows
 
@@ -191,7 +191,11 @@ class PresentFiles:
         for name in {entry.file, *entry.files}:
             blocks = record.blocks.get(name, ())
             same = match_blocks(blocks, self.by_file.get(name, ()))
-            rounds = [blocks[at].until for at in same.values() if blocks[at].until >= entry.raised]
+            rounds = [
+                blocks[index].until
+                for index in same.values()
+                if blocks[index].until >= entry.raised
+            ]
             if any(not entry.gone_at or until < entry.gone_at for until in rounds):
                 return True
         return False
@@ -247,9 +251,9 @@ def show_excerpt(
     if path not in patches:
         return ""
     for hunk in patches[path].hunks:
-        for at, line in enumerate(hunk.lines):
+        for index, line in enumerate(hunk.lines):
             if (line.side, line.number) == (side, number):
-                return cut_around(hunk.lines, at, EXCERPT_LINES, tokens, header=hunk.header)
+                return cut_around(hunk.lines, index, EXCERPT_LINES, tokens, header=hunk.header)
     return ""
 
 
@@ -451,23 +455,23 @@ def find_place(entry: LedgerEntry, lines: Sequence[Line], *, reach: int) -> Line
     Of equal lines, the one that is nearest to the earlier place counts.
     """
     block = entry.blocks[-1]
-    own = 0
+    token_index = 0
     if entry.token in block.lines:
-        own = block.lines.index(entry.token)
+        token_index = block.lines.index(entry.token)
     around = [*reversed(block.above), *block.lines, *block.below]
-    at = len(block.above) + own
+    position = len(block.above) + token_index
     places: dict[str, list[int]] = {}
     for index, line in enumerate(lines):
         if line.side == "RIGHT" and len(letters_of(line.text)) >= MIN_LETTERS:
             places.setdefault(token(" ", line.text)[1:], []).append(index)
     for distance in range(min(reach, len(around)) + 1):
         for offset in (-distance, distance):
-            if not 0 <= at + offset < len(around):
+            if not 0 <= position + offset < len(around):
                 continue
-            beside = around[at + offset]
+            beside = around[position + offset]
             place = places.get(beside[1:])
             if place:
-                expected = entry.block_line + own + offset
+                expected = entry.block_line + token_index + offset
                 index = min(place, key=lambda index: abs(lines[index].number - expected))
                 if beside[0] != "-":  # a removed line that is back is itself in the place
                     index -= offset

@@ -152,14 +152,14 @@ class ReviewRecord:
     def blocks_at(self, number: int) -> Mapping[str, Sequence[Block]]:
         """Return the blocks that were there at a review."""
         return {
-            name: [block for block in of_file if block.was_at(number)]
-            for name, of_file in self.blocks.items()
+            name: [block for block in file_blocks if block.was_at(number)]
+            for name, file_blocks in self.blocks.items()
         }
 
     @property
     def read_blocks(self) -> Mapping[str, Sequence[Block]]:
         """Return the blocks that were reviewed, one that left and came back once."""
-        return {name: _without_returned(of_file) for name, of_file in self.blocks.items()}
+        return {name: _without_returned(file_blocks) for name, file_blocks in self.blocks.items()}
 
 
 def _without_returned(blocks: Sequence[Block]) -> Sequence[Block]:

@@ -143,9 +143,9 @@ def _list_of_findings(files: PresentFiles, entries: Sequence[LedgerEntry]) -> li
     questions show these.
     """
     names: set[str] = set()
-    own: set[PlacedBlock | None] = set()
+    finding_blocks: set[PlacedBlock | None] = set()
     for entry in entries:
         names.update(names_of(entry))
         if entry.line is not None and entry.path in files.patches:
-            own.add(files.find_block(entry.path, entry.side, entry.line))
-    return [block for block in files.list_sharing(names) if block not in own]
+            finding_blocks.add(files.find_block(entry.path, entry.side, entry.line))
+    return [block for block in files.list_sharing(names) if block not in finding_blocks]

@@ -232,10 +232,10 @@ def _to_claimed(facts: PullRequestFacts, claim: Claim, tokens: int) -> Candidate
     entry = claim.entry
     line = claim.line
     patches = facts.selection.patches
-    own = show_excerpt(patches, entry.path, entry.side, entry.line, tokens)
-    own = own or facts.present_lines.get(entry.number, CodeLines("")).text
+    excerpt = show_excerpt(patches, entry.path, entry.side, entry.line, tokens)
+    excerpt = excerpt or facts.present_lines.get(entry.number, CodeLines("")).text
     proof = show_excerpt(patches, claim.path, line.side, line.number, tokens)
-    code = own if proof in own else f"{own}\n{proof}".strip("\n")
+    code = excerpt if proof in excerpt else f"{excerpt}\n{proof}".strip("\n")
     text = f"{claim.text} {claim.path}, line {line.number}: {line.text.strip()[:MAX_CHARS]}"
     return _to_candidate(entry, "", "", text, code)
 
@@ -263,15 +263,21 @@ def apply_second_look(facts: PullRequestFacts, verdicts: FindingVerdicts) -> Pul
     claimed |= {entry.number for entry, _ in facts.findings.unproved}
     for candidate in look.candidates:
         entry = entries[candidate.number]
-        own = [verdict for verdict in verdicts.verdicts if verdict.number == candidate.number]
+        own_verdicts = [
+            verdict for verdict in verdicts.verdicts if verdict.number == candidate.number
+        ]
         if candidate.number in claimed:
-            if own and all(look.proves(verdict, candidate) for verdict in own):
+            if own_verdicts and all(look.proves(verdict, candidate) for verdict in own_verdicts):
                 agreed.add(entry.key)
             continue
-        hanging = [look.find_unseen(verdict, candidate, entry.confidence) for verdict in own]
-        if own and all(look.drops(verdict, candidate, entry.confidence) for verdict in own):
+        hanging = [
+            look.find_unseen(verdict, candidate, entry.confidence) for verdict in own_verdicts
+        ]
+        if own_verdicts and all(
+            look.drops(verdict, candidate, entry.confidence) for verdict in own_verdicts
+        ):
             dropped.add(entry.key)
-        elif own and all(hanging):
+        elif own_verdicts and all(hanging):
             unseen[entry.key] = hanging[0]
     return replace(facts, dropped=frozenset(dropped), unseen=unseen, agreed=frozenset(agreed))
 
@@ -295,8 +301,10 @@ def choose_code(facts: PullRequestFacts, candidates: Sequence[Raised], tokens: i
     rests_on = "\n".join(chain.from_iterable(located.finding.rests_on for _, located in candidates))
     quotes = {letters_of(text_of(line)) for line in rests_on.split("\n")} - {""}
     files = {entry.path for entry, _ in candidates}
-    of_files = [part for part in _list_hunks(selection) if selection.files[part.file].path in files]
-    hunks = [_mark_lines(selection, part, candidates, quotes) for part in of_files]
+    file_parts = [
+        part for part in _list_hunks(selection) if selection.files[part.file].path in files
+    ]
+    hunks = [_mark_lines(selection, part, candidates, quotes) for part in file_parts]
 
     def measure(part: FilePart) -> int:
         return _measure(selection, [part])
@@ -343,7 +351,9 @@ class _Hunk:
         start, end = self.part.lines or (0, len(lines))
         parts: list[FilePart] = []
         for around in EXCERPT_LINES:
-            ranges = [(max(at - around, start), min(at + around + 1, end)) for at in self.marked]
+            ranges = [
+                (max(index - around, start), min(index + around + 1, end)) for index in self.marked
+            ]
             parts = [replace(self.part, lines=lines) for lines in join_ranges(ranges)]
             if _measure(selection, parts) <= tokens:
                 break
@@ -370,10 +380,10 @@ def _mark_lines(
     lines = selection.patches[path].hunks[number].lines
     places = {(entry.path, entry.side, entry.line) for entry, _ in candidates}
     marked: list[int] = []
-    for at in range(*(part.lines or (0, len(lines)))):
-        line = lines[at]
+    for index in range(*(part.lines or (0, len(lines)))):
+        line = lines[index]
         if (path, line.side, line.number) in places or letters_of(line.text) in quotes:
-            marked.append(at)
+            marked.append(index)
     return _Hunk(part, tuple(marked))
 
 

@@ -353,11 +353,11 @@ class SourceText:
     def scopes(self) -> list[str]:
         """For each line the name of the type that it is in; "" if it is in none."""
         scopes = [""] * len(self.lines)
-        own: dict[int, str] = {}  # that a line begins
+        scope_by_begin: dict[int, str] = {}
         for number, begin in enumerate(self._begins):
-            if begin and begin not in own:
-                own[begin] = self._find_scope(begin) or scopes[begin]
-            scopes[number] = own.get(begin, "")
+            if begin and begin not in scope_by_begin:
+                scope_by_begin[begin] = self._find_scope(begin) or scopes[begin]
+            scopes[number] = scope_by_begin.get(begin, "")
         return scopes
 
     def _find_scope(self, begin: int) -> str:
@@ -373,9 +373,9 @@ class SourceText:
             return definition.name
         return ""
 
-    def list_extent(self, first: int, last: int, most: int) -> set[int]:
-        """Return the largest block of at most `most` lines around some lines, and the signatures
-        of the blocks around it.
+    def list_extent(self, first: int, last: int, max_lines: int) -> set[int]:
+        """Return the largest block of at most `max_lines` lines around some lines, and the
+        signatures of the blocks around it.
 
         Of a block that is longer, it has more of what follows than of what is above.
         """
@@ -387,20 +387,20 @@ class SourceText:
                 end = max(self.find_end(number), last)
                 break
         top = first
-        end = min(end, max(last, first + most - 1))
+        end = min(end, max(last, first + max_lines - 1))
         outer = self.list_begins(outermost)
         while outer:
             outer_top = self.find_top(outer[0])
             outer_end = max(self.find_end(outer[0]), end)
-            if outer_end - outer_top >= most:
+            if outer_end - outer_top >= max_lines:
                 break
             top = outer_top
             end = outer_end
             outer.pop(0)
         if outer:
             if self.is_type(outer[0]):
-                most = min(most, MAX_MEMBER_LINES)
-            room = most - (end - top + 1)
+                max_lines = min(max_lines, MAX_MEMBER_LINES)
+            room = max_lines - (end - top + 1)
             below = max(self.find_end(outer[0]) - end, 0)
             above = min(top - outer[0] - 1, max(room * 2 // 5, room - below, 0))
             top -= above
@@ -417,10 +417,10 @@ def _find_target(head: str) -> str:
     before, _, target = head.rpartition(" for ")
     if not before:
         depth = 0
-        for at, character in enumerate(head):
+        for index, character in enumerate(head):
             depth += (character == "<") - (character == ">")
             if depth == 0 and character != " ":
-                target = head[at:].lstrip(">")
+                target = head[index:].lstrip(">")
                 break
     match = TARGET.match(target)
     if match is None:

@@ -69,7 +69,7 @@ def read_surroundings(
     if texts.problem:
         return replace(selection, unsearched=texts.problem)
     sources = list_sources(selection, code, texts.value)
-    selection = _with_extents(selection, sources, tokens=tokens, most=most)
+    selection = _with_extents(selection, sources, tokens=tokens, max_tokens=most)
     if not searches:
         return selection
     if files.no_mirror:
@@ -78,7 +78,7 @@ def read_surroundings(
     no_search: Search | None = None
     search = read_optional(lambda: _search(selection, sources, searched), no_search)
     if search.value is not None:
-        selection = _with_second_sites(selection, search.value, tokens=tokens, most=most)
+        selection = _with_second_sites(selection, search.value, tokens=tokens, max_tokens=most)
     why = search.problem or files.no_mirror or _describe_too_large(paths, texts.value, files)
     return replace(selection, unsearched=why)
 
@@ -148,27 +148,29 @@ def _describe_too_large(paths: Iterable[str], texts: Mapping[str, str], files: C
 
 
 def _with_extents(
-    selection: Selection, sources: Mapping[str, SourceText], *, tokens: int, most: int
+    selection: Selection, sources: Mapping[str, SourceText], *, tokens: int, max_tokens: int
 ) -> Selection:
     """Return the selection with the lines around the hunks of each call."""
     around: dict[str, dict[int, str]] = {}
     for call in selection.calls:
         used = count_file_tokens(show_files(selection, call))
-        room = int(min(tokens - used, most) * AROUND_SHARE)
+        room = int(min(tokens - used, max_tokens) * AROUND_SHARE)
         hunks: dict[str, list[int]] = {}
         for part in call:
             path = selection.files[part.file].path
             size = estimate_tokens(selection.files[part.file].numbered)
-            if path in sources and part.lines is None and size + most <= MAX_PATCH_TOKENS:
+            if path in sources and part.lines is None and size + max_tokens <= MAX_PATCH_TOKENS:
                 hunks.setdefault(path, []).extend(part.hunks)
         changed: list[ChangedText] = []
-        for path, of_file in hunks.items():
-            patch_hunks = [selection.patches[path].hunks[index] for index in of_file]
+        for path, indexes in hunks.items():
+            patch_hunks = [selection.patches[path].hunks[index] for index in indexes]
             changed.append(ChangedText(sources[path], Patch(tuple(patch_hunks))))
         for path, numbers in choose_extents(changed, room).items():
-            of_hunks = {at: selection.patches[path].hunks[at] for at in hunks[path]}
+            hunks_by_index = {index: selection.patches[path].hunks[index] for index in hunks[path]}
             if numbers:
-                around.setdefault(path, {}).update(_share_lines(sources[path], numbers, of_hunks))
+                around.setdefault(path, {}).update(
+                    _share_lines(sources[path], numbers, hunks_by_index)
+                )
     return replace(selection, around=around)
 
 
@@ -180,7 +182,7 @@ def _share_lines(
     for number in sorted(numbers):
         index = min(hunks, key=lambda index: _measure_distance(hunks[index], number))
         nearest.setdefault(index, []).append(number)
-    return {index: show_lines(source, of_hunk) for index, of_hunk in nearest.items()}
+    return {index: show_lines(source, hunk_numbers) for index, hunk_numbers in nearest.items()}
 
 
 def _measure_distance(hunk: Hunk, number: int) -> int:
@@ -188,7 +190,7 @@ def _measure_distance(hunk: Hunk, number: int) -> int:
 
 
 def _with_second_sites(
-    selection: Selection, search: Search, *, tokens: int, most: int
+    selection: Selection, search: Search, *, tokens: int, max_tokens: int
 ) -> Selection:
     """Return the selection with the other places of each call: those of the files that it shows."""
     bare = replace(selection, around={})
@@ -196,7 +198,7 @@ def _with_second_sites(
     for call in selection.calls:
         used = count_file_tokens(show_files(bare, call))
         files = show_files(selection, call)
-        room = min(tokens - used, most) - (count_file_tokens(files) - used)
+        room = min(tokens - used, max_tokens) - (count_file_tokens(files) - used)
         visible: dict[str, set[int]] = {}
         for file in files:
             lines = parse_numbered(file.numbered).lines

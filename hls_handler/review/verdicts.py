@@ -59,9 +59,9 @@ class ReviewedChanges:
         by_file = self.files.by_file
         old = [*before.get(name, ())]
         if not old:
-            for other, of_file in before.items():
+            for other, file_blocks in before.items():
                 if other not in by_file:
-                    old += of_file
+                    old += file_blocks
         same = match_blocks(old, by_file[name])
         new = [placed for index, placed in enumerate(by_file[name]) if index not in same]
         gone = [placed for index, placed in enumerate(old) if index not in same.values()]
@@ -116,13 +116,13 @@ class ReviewedChanges:
         if block is None or line not in block.lines or code_of(line.text) not in code:
             return False
         texts = [code_of(block_line.text) for block_line in block.lines]
-        at = block.lines.index(line)
+        index = block.lines.index(line)
         offsets = [0, *accumulate(map(len, texts))]
         joined = "".join(texts)
-        ends = {*offsets[at + 1 :]}
+        ends = {*offsets[index + 1 :]}
         return any(
             joined.startswith(code, start) and start + len(code) in ends
-            for start in offsets[: at + 1]
+            for start in offsets[: index + 1]
         )
 
     def is_timely(self, located: Located) -> bool:
@@ -134,11 +134,11 @@ class ReviewedChanges:
         new = [self.files.blocks[path][index] for index in self.new.get(path, ())]
         if line is None:
             return bool(new) or path in self.removed_from
-        own = self.files.find_block(path, line.side, line.number)
-        if own is None:
+        block = self.files.find_block(path, line.side, line.number)
+        if block is None:
             return bool(new)
-        is_beside = line.mark == " " and own.hunk in {placed.hunk for placed in new}
-        return own in new or is_beside
+        is_beside = line.mark == " " and block.hunk in {placed.hunk for placed in new}
+        return block in new or is_beside
 
 
 BY_LINE = "It is fixed, because this line prevents the failure."
@@ -288,10 +288,10 @@ def _find_continued(
     file = changes.files.name(located.finding.path)
     entries = [entry for entry in changes.record.ledger if not entry.form]
     if finding.continues is not None:
-        own = next((entry for entry in entries if entry.number == finding.continues), None)
-        if own is None or (line and changes.is_elsewhere(own, finding.path, line)):
+        continued = next((entry for entry in entries if entry.number == finding.continues), None)
+        if continued is None or (line and changes.is_elsewhere(continued, finding.path, line)):
             return None
-        return own
+        return continued
     hidden = _find_repeated(located, entries, changes)
     if hidden is not None:
         return hidden
@@ -339,10 +339,12 @@ def _find_repeated(
     """
     finding = located.finding
     path = find_path(finding.path, changes.files.patches) or finding.path
-    own = [entry for entry in entries if not entry.is_closed and path in (entry.path, entry.file)]
+    path_entries = [
+        entry for entry in entries if not entry.is_closed and path in (entry.path, entry.file)
+    ]
     quote = code_of(last_line(finding.quote))
     title = finding.title.casefold()
-    same_quote = [entry for entry in own if quote and code_of(entry.quote) == quote]
+    same_quote = [entry for entry in path_entries if quote and code_of(entry.quote) == quote]
     if located.named is not None:
         place = (finding.side, located.named)
         return next((entry for entry in same_quote if (entry.side, entry.line) == place), None)
@@ -350,7 +352,7 @@ def _find_repeated(
         return None
     same_title: list[LedgerEntry] = []
     if not changes.shows(path, finding.side, finding.line):
-        same_title = [entry for entry in own if entry.title.casefold() == title]
+        same_title = [entry for entry in path_entries if entry.title.casefold() == title]
     same_both = [entry for entry in same_title if entry in same_quote]
     best_first = [*same_both, *same_title, *same_quote]
     # an open entry before a dismissed one

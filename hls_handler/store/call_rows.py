@@ -320,17 +320,19 @@ class CallRow:
 
 def make_receipt(calls: Sequence[CallRow]) -> Receipt:
     """Return the sums over the calls of a delivery that Claude got."""
-    own = [call for call in calls if call.outcome != UNAVAILABLE]
-    costs = [0.0 if call.is_free else call.cost_usd for call in own]
+    sent_calls = [call for call in calls if call.outcome != UNAVAILABLE]
+    costs = [0.0 if call.is_free else call.cost_usd for call in sent_calls]
     return Receipt(
-        calls=len(own),
-        input_tokens=sum(call.all_input_tokens for call in own),
-        output_tokens=sum(call.output_tokens or 0 for call in own),
+        calls=len(sent_calls),
+        input_tokens=sum(call.all_input_tokens for call in sent_calls),
+        output_tokens=sum(call.output_tokens or 0 for call in sent_calls),
         cost_usd=None if None in costs else sum(cost for cost in costs if cost is not None),
-        is_estimate=any(call.is_estimate for call in own),
-        prompt_ids=tuple(dict.fromkeys(call.prompt_id for call in own)),
+        is_estimate=any(call.is_estimate for call in sent_calls),
+        prompt_ids=tuple(dict.fromkeys(call.prompt_id for call in sent_calls)),
         models=tuple(
-            dict.fromkeys(call.model for call in own if "/" in call.model and not call.is_free)
+            dict.fromkeys(
+                call.model for call in sent_calls if "/" in call.model and not call.is_free
+            )
         ),
     )
 

@@ -282,15 +282,15 @@ class CommitChecks:
             values = {"external_id": lease.guid, "must_end": must_end}
             if connection.execute(self._insert, {**key, **values}).first() is not None:
                 return
-            own = _of(row_id, commit)
-            mine = connection.execute(_SELECT, own).one()
+            own_parameters = _of(row_id, commit)
+            mine = connection.execute(_SELECT, own_parameters).one()
             # an operator or GitHub repeats the delivery
             if must_end and mine.ended_by_service is not None:
-                connection.execute(_UPDATE, {**own, **_renewed(lease), "must_end": True})
+                connection.execute(_UPDATE, {**own_parameters, **_renewed(lease), "must_end": True})
             # else it is ended in any case
             elif must_end and mine.ended_at is None and mine.begun_at is None:
                 self._require_not_ending(connection, mine)
-                connection.execute(_UPDATE, {**own, "must_end": True})
+                connection.execute(_UPDATE, {**own_parameters, "must_end": True})
 
     def begin(self, lease: Lease, commit: str, *, changes: Sequence[Change] = ()) -> CommitCheck:
         """Record that the delivery is about to begin its check on a commit, and return the check.
@@ -301,17 +301,17 @@ class CommitChecks:
         stored then.
         """
         with self._checkpoints.writing(lease, changes, durable=False) as (connection, row_id):
-            own = _of(row_id, commit)
-            mine = connection.execute(_SELECT, own).first()
+            own_parameters = _of(row_id, commit)
+            mine = connection.execute(_SELECT, own_parameters).first()
             is_planned = mine is not None and mine.begun_at is None and mine.ended_at is None
             if mine is not None and (mine.ended_at is None or mine.rejected is not None):
                 self._require_not_ending(connection, mine)
                 if not is_planned:
                     if not mine.is_shown:  # its creation is sent again, and may take effect late
-                        connection.execute(self._database.statement(_begin), own)
+                        connection.execute(self._database.statement(_begin), own_parameters)
                     return _to_check(commit, mine)
-            of_commit = {"of_repository": lease.repository_id, "of_commit": commit}
-            row = connection.execute(_SELECT_LEFT, of_commit).first()
+            commit_parameters = {"of_repository": lease.repository_id, "of_commit": commit}
+            row = connection.execute(_SELECT_LEFT, commit_parameters).first()
             if row is not None:
                 self._require_not_ending(connection, row)
                 connection.execute(self._database.statement(_end), _of(row.delivery_id, commit))
@@ -329,7 +329,7 @@ class CommitChecks:
             }
             del values["begun_at"]
             if mine is not None:
-                connection.execute(self._database.statement(_begin), own | values)
+                connection.execute(self._database.statement(_begin), own_parameters | values)
             else:
                 key = {
                     "delivery_id": row_id,

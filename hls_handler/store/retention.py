@@ -111,7 +111,7 @@ class RetentionStore:
         )
         is_unneeded = and_(_IS_NEEDED_BY_NONE, ~may_be_used, ~_IS_USED)
         with exclusive(self._database) as connection:
-            ids = self._lock_finished(connection, is_unneeded, after=after, most=most)
+            ids = self._lock_finished(connection, is_unneeded, after=after, limit=most)
             if ids:
                 self._keep_sums(connection, ids)
                 connection.execute(deliveries.delete().where(_c.id.in_(ids)))
@@ -124,7 +124,7 @@ class RetentionStore:
         Keeps the digests, which detect replays.
         """
         with exclusive(self._database) as connection:
-            ids = self._lock_finished(connection, _c.body.is_not(None), after=after, most=most)
+            ids = self._lock_finished(connection, _c.body.is_not(None), after=after, limit=most)
             if ids:
                 connection.execute(deliveries.update().where(_c.id.in_(ids)).values(body=None))
                 connection.execute(questions.delete().where(questions.c.delivery_id.in_(ids)))
@@ -155,14 +155,14 @@ class RetentionStore:
             )
 
     def _lock_finished(
-        self, connection: Connection, which: ColumnElement[bool], *, after: timedelta, most: int
+        self, connection: Connection, which: ColumnElement[bool], *, after: timedelta, limit: int
     ) -> list[int]:
         before = self._database.now - after // timedelta(milliseconds=1)
         chosen: Select[int] = (
             select(_c.id)
             .where(_c.finished_at < before, _IS_FINISHED, which)
             .order_by(_c.finished_at)
-            .limit(most)
+            .limit(limit)
             .with_for_update(of=deliveries, skip_locked=True)
         )
         return list(connection.execute(chosen).scalars())
@@ -186,7 +186,7 @@ class RetentionStore:
             connection.execute(
                 new.on_conflict_do_update(index_elements=["prompt_id"], set_=sums | latest)
             )
-        of_reviews = (
+        reviews_query = (
             select(
                 calls.c.review_key,
                 calls.c.batch_id,
@@ -199,7 +199,7 @@ class RetentionStore:
             )
             .group_by(calls.c.review_key, calls.c.batch_id)
         )
-        for review in connection.execute(of_reviews).all():
+        for review in connection.execute(reviews_query).all():
             new = self._database.insert(deleted_review_calls).values(
                 review_key=review.review_key or name_batch_costs(review.batch_id),
                 cost_micro_usd=int(review.cost_micro_usd),

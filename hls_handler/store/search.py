@@ -159,8 +159,8 @@ class DeliverySearches:
         """Return the newest deliveries of each group, newest first, at most `most` of each."""
         newest = []
         for group in groups:
-            of_group = replace(search, cause=group.cause)
-            query = _filter(select(_c.id), of_group)
+            group_search = replace(search, cause=group.cause)
+            query = _filter(select(_c.id), group_search)
             query = query.order_by(_c.id.desc()).limit(most)
             newest.append(select(query.subquery().c.id))
         if not newest:
@@ -214,8 +214,8 @@ class DeliverySearches:
         if since is None:
             matching = matching.order_by(_c.id.desc()).limit(MOST_COUNTED + 1)
         counted = matching.subquery()
-        of_span = select(literal_column("'span'"), counted.c.state, func.count())
-        numbers.append(of_span.group_by(counted.c.state))
+        span_counts = select(literal_column("'span'"), counted.c.state, func.count())
+        numbers.append(span_counts.group_by(counted.c.state))
         counts: dict[str, dict[str, int]] = {"all": {}, "span": {}}
         with self._database.reading() as connection:
             for kind, state, number in connection.execute(union_all(*numbers)):
@@ -261,7 +261,7 @@ class DeliverySearches:
         return query.order_by(_c.id.desc())
 
     def _count_groups(
-        self, search: DeliverySearch, keys: Sequence[ColumnElement[Any]], most: int
+        self, search: DeliverySearch, keys: Sequence[ColumnElement[Any]], limit: int
     ) -> Causes:
         number = func.count()
         newest_id = func.max(_c.id)
@@ -279,7 +279,7 @@ class DeliverySearches:
         query = _filter(select(*keys, *labelled), search)
         *first, _ = (key.desc() for key in keys)
         query = query.group_by(*keys).order_by(*first, number.desc(), newest_id.desc())
-        counted = query.limit(most).subquery()
+        counted = query.limit(limit).subquery()
         rows = (
             select(counted, _c.state.label("state_of_newest"), _c.reason)
             .join(deliveries, _c.id == counted.c.newest_id)

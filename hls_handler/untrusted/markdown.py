@@ -177,26 +177,28 @@ def _sanitize_blocks(
     lines: Sequence[str], references: References | None, *, depth: int
 ) -> list[str]:
     sanitized: list[str] = []
-    at = 0
-    while at < len(lines):
-        fence = FENCE.match(lines[at])
+    index = 0
+    while index < len(lines):
+        fence = FENCE.match(lines[index])
         if fence is not None:
             marks = fence["fence"]
             closing = re.compile(rf"[ \t]*+{re.escape(marks)}{re.escape(marks[0])}*+[ \t]*")
             end = next(
-                (i for i in range(at + 1, len(lines)) if closing.fullmatch(lines[i])), len(lines)
+                (i for i in range(index + 1, len(lines)) if closing.fullmatch(lines[i])), len(lines)
             )
-            sanitized += _sanitize_code_block(fence, lines[at + 1 : end])
-            at = end + 1
-        elif depth < MAX_QUOTE_DEPTH and QUOTE.match(lines[at]):
-            end = next((i for i in range(at, len(lines)) if not QUOTE.match(lines[i])), len(lines))
-            quoted = [QUOTE.sub("", line, count=1) for line in lines[at:end]]
+            sanitized += _sanitize_code_block(fence, lines[index + 1 : end])
+            index = end + 1
+        elif depth < MAX_QUOTE_DEPTH and QUOTE.match(lines[index]):
+            end = next(
+                (i for i in range(index, len(lines)) if not QUOTE.match(lines[i])), len(lines)
+            )
+            quoted = [QUOTE.sub("", line, count=1) for line in lines[index:end]]
             inside = _sanitize_blocks(quoted, references, depth=depth + 1)
             sanitized += [f"> {line}" for line in inside]
-            at = end
+            index = end
         else:
-            sanitized.append(_sanitize_line(lines[at], references))
-            at += 1
+            sanitized.append(_sanitize_line(lines[index], references))
+            index += 1
     return sanitized
 
 
@@ -297,24 +299,24 @@ CODE_COMMAND = re.compile(r"^(\s*+[/!])(?=[A-Za-z][\w-]*+(?:\s|$))")
 def _sanitize_line(line: str, references: References | None) -> str:
     """Return a line outside of code blocks with a replacement for each match of `SPECIAL`."""
     parts: list[str] = []
-    at = 0
+    position = 0
     command = COMMAND.match(line)
     if command is not None:
         parts.append(f"{command['indent']}\\{command['sign']}")
-        at = command.end()
+        position = command.end()
     code_spans = _find_code_spans(line)
     last_reference = _find_last_reference(line)
     links = [link.span() for link in LINK_TEXT.finditer(line)]
-    while (match := SPECIAL.search(line, at)) is not None:
-        parts.append(line[at : match.start()])
-        at = match.end()
+    while (match := SPECIAL.search(line, position)) is not None:
+        parts.append(line[position : match.start()])
+        position = match.end()
         if match.lastgroup == "ticks":
             end = code_spans.get(match.start())
             if end is None:
                 parts.append("\\`" * len(match[0]))
             else:
                 parts.append(_sanitize_code(line[match.start() : end]))
-                at = end
+                position = end
             continue
         if match.lastgroup == "closing":
             parts.append(match[0])
@@ -328,11 +330,11 @@ def _sanitize_line(line: str, references: References | None) -> str:
         parts.append(_REPLACEMENTS[match.lastgroup or ""](text))
         is_url = match.lastgroup in _URL_GROUPS
         if is_url and KEYWORD_AT_END.search(match[0]) and _closes_issue(match, last_reference):
-            space = len(line) - at - len(line[at:].lstrip())
+            space = len(line) - position - len(line[position:].lstrip())
             # not inside the URL
-            parts.append(f"{line[at : at + space] or ' '}{ZERO_WIDTH_SPACE}")
-            at += space
-    return "".join([*parts, line[at:]])
+            parts.append(f"{line[position : position + space] or ' '}{ZERO_WIDTH_SPACE}")
+            position += space
+    return "".join([*parts, line[position:]])
 
 
 def _is_inside(position: int, spans: Sequence[tuple[int, int]]) -> bool:
@@ -349,22 +351,22 @@ def _sanitize_code(line: str) -> str:
 
 def _escape_markup(line: str, references: References | None) -> str:
     parts: list[str] = []
-    at = 0
+    position = 0
     command = COMMAND.match(line)
     if command is not None:
         parts.append(f"&#{ord(command['sign'])};")
-        at = command.end()
+        position = command.end()
     last_reference = _find_last_reference(line)
-    for match in SPECIAL.finditer(line, at):
+    for match in SPECIAL.finditer(line, position):
         text = match[0].replace("@", f"@{ZERO_WIDTH_SPACE}")
         if references is not None and match.lastgroup == "reference":
             text = references.break_shorthand(match)
-        parts += [_to_entities(line[at : match.start()]), _to_entities(text)]
+        parts += [_to_entities(line[position : match.start()]), _to_entities(text)]
         closes_issue = match.lastgroup == "closing" and _closes_issue(match, last_reference)
         if closes_issue or match.lastgroup in {"mention", "scheme", "phrase"}:
             parts.append(ZERO_WIDTH_SPACE)
-        at = match.end()
-    return "".join([*parts, _to_entities(line[at:])])
+        position = match.end()
+    return "".join([*parts, _to_entities(line[position:])])
 
 
 def _to_entities(text: str) -> str:

@@ -155,27 +155,29 @@ def find_assignments(text: str) -> Iterator[tuple[int, int, str]]:
     folded = text.casefold()
     if not any(part in folded for part in PARTS_OF_NAMES):
         return
-    at = 0
-    while (match := BEFORE_VALUE.search(text, at)) is not None:
-        at = match.end()
+    position = 0
+    while (match := BEFORE_VALUE.search(text, position)) is not None:
+        position = match.end()
         value = _find_value(match)
         if value is not None and not is_placeholder(text[slice(*value)]):
             yield *value, _kind(match)
-            at = value[1]
+            position = value[1]
 
 
 def _find_value(match: re.Match[str]) -> tuple[int, int] | None:
     text = match.string
-    at = match.end()
+    position = match.end()
     if match["tag"]:
-        element = ELEMENT.match(text, at)
+        element = ELEMENT.match(text, position)
         return element.span() if element is not None else None
-    quoted = QUOTED.match(text, at)
+    quoted = QUOTED.match(text, position)
     if quoted is not None:
         group = "value" if quoted["quote"] else "escaped"
         return quoted.span(group)
-    bare = BARE.match(text, at)
-    if bare is None or (match["sign"] not in ("=", ":=") and WORD_BEFORE_WORD.match(text, at)):
+    bare = BARE.match(text, position)
+    if bare is None or (
+        match["sign"] not in ("=", ":=") and WORD_BEFORE_WORD.match(text, position)
+    ):
         return None
     start, end = bare.span("value")
     if not is_placeholder(bare["value"]):
@@ -266,18 +268,18 @@ def _resolve_escapes(source: str) -> _Resolved:
         return _Resolved(source, range(len(source) + 1))
     parts: list[str] = []
     origins = array("L")
-    at = 0
+    position = 0
     for match in ESCAPE.finditer(source):
         character = match[1] or html.unescape(match[0])
         if match["hex"]:
             character = chr(int(match["hex"], 16))
         if len(character) != 1:  # several characters, or not an entity; credentials contain neither
             continue
-        parts += [source[at : match.start()], character]
-        origins.extend(range(at, match.start() + 1))
-        at = match.end()
-    origins.extend(range(at, len(source) + 1))
-    return _Resolved("".join([*parts, source[at:]]), origins)
+        parts += [source[position : match.start()], character]
+        origins.extend(range(position, match.start() + 1))
+        position = match.end()
+    origins.extend(range(position, len(source) + 1))
+    return _Resolved("".join([*parts, source[position:]]), origins)
 
 
 JSON_ESCAPE = (
