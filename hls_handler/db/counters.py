@@ -106,8 +106,8 @@ class CounterWriter:
             index_elements=list(counters.primary_key),
             set_={"value": counters.c.value + new.excluded["value"]},
         )
-        self._increment = database.of_many_rows(increment)
-        self._set = database.of_many_rows(database.upsert(counters, "value"))
+        self._increment = database.make_rows_insert(increment)
+        self._set = database.make_rows_insert(database.upsert(counters, "value"))
 
     def add(
         self,

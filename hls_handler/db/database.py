@@ -275,7 +275,7 @@ class Database:
         statement: T = self._statements[build]
         return statement
 
-    def of_many_rows(self, new: Insert) -> Executable:
+    def make_rows_insert(self, new: Insert) -> Executable:
         """Return the INSERT for an execution with a list of rows.
 
         On PostgreSQL it returns the primary keys, because SQLAlchemy then sends one statement with
@@ -405,8 +405,8 @@ class Database:
         """
         with self.reading() as connection:
             if self.file is None:
-                of_server = func.pg_database_size(func.current_database())
-                return {"database_bytes": connection.execute(select(of_server)).scalar_one()}
+                server_size = func.pg_database_size(func.current_database())
+                return {"database_bytes": connection.execute(select(server_size)).scalar_one()}
             pages = connection.exec_driver_sql("PRAGMA freelist_count").scalar_one()
             page_bytes = connection.exec_driver_sql("PRAGMA page_size").scalar_one()
         try:

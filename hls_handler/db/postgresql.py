@@ -148,8 +148,10 @@ def find_missing_timeout(connection: Connection) -> str | None:
 
 def _arguments(url: URL) -> dict[str, object]:
     # appended, because PostgreSQL uses the last value of an option
-    own = url.query.get("options", ())
-    options = " ".join([str(_ARGUMENTS["options"]), *([own] if isinstance(own, str) else own)])
+    extra = url.query.get("options", ())
+    options = " ".join(
+        [str(_ARGUMENTS["options"]), *([extra] if isinstance(extra, str) else extra)]
+    )
     return {name: value for name, value in _ARGUMENTS.items() if name not in url.query} | {
         "options": options
     }

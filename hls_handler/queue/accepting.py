@@ -106,7 +106,7 @@ class BatchAcceptor:
         # whole queue.
         is_open = _c.state.in_((literal("queued"), literal("running")))
         may_end = or_(_c.event == "pull_request", bindparam("is_closing", type_=Boolean()))
-        of_conversation = and_(database.is_one_of(_c.conversation_key, "keys"), is_open, may_end)
+        is_of_conversation = and_(database.is_one_of(_c.conversation_key, "keys"), is_open, may_end)
         self._find_open = select(
             _c.id,
             _c.guid,
@@ -116,7 +116,7 @@ class BatchAcceptor:
             _c.head_sha,
             _c.request_id,
             _c.state,
-        ).where(or_(database.is_one_of(_c.guid, "guids"), of_conversation))
+        ).where(or_(database.is_one_of(_c.guid, "guids"), is_of_conversation))
 
     def accept(
         self, batch: Sequence[NewDelivery], *, finds_replays: bool, counts: Counts | None
@@ -164,8 +164,8 @@ class BatchAcceptor:
                     connection.execute(_DELETE_QUESTIONS, {"known_guid": guid})
             superseded = self._supersede(connection, [*accepted.values()], now)
 
-            of_webhooks = [row for row in inserted_rows if row["batch_id"] is None]
-            increments[NO_GROUP]["stored", ""] += len(of_webhooks)
+            webhook_rows = [row for row in inserted_rows if row["batch_id"] is None]
+            increments[NO_GROUP]["stored", ""] += len(webhook_rows)
             for old in superseded:
                 if old.batch_id is None:
                     increments[Group(old.repository, old.author)] += count_end("superseded")

@@ -138,7 +138,7 @@ class Checkpoints:
         save = database.upsert(
             checkpoints, "version", "duration_ms", "started_at", "github_requests", "value"
         )
-        self._save = database.of_many_rows(save)
+        self._save = database.make_rows_insert(save)
 
     def select_held(self, *columns: ColumnElement[Any]) -> Select[Any]:
         """Return the query for the row of a leased delivery, with more columns for a

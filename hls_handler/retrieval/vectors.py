@@ -129,8 +129,8 @@ class Vectors:
         changed = {key: text for key, text in texts.items() if stored.get(key) != _digest(text)}
         self._store(scope, changed)
 
-    def nearest(self, scope: str, question: str, most: int) -> tuple[int, ...]:
-        """Return the keys of up to `most` texts of the scope that stand out, the most similar
+    def nearest(self, scope: str, question: str, limit: int) -> tuple[int, ...]:
+        """Return the keys of up to `limit` texts of the scope that stand out, the most similar
         first.
 
         In a scope of up to ten texts, none can stand out. After a failed `update`, keys may be
@@ -145,7 +145,7 @@ class Vectors:
             if not qdrant.collection_exists(collection):
                 return ()
             records, _ = qdrant.scroll(
-                collection, _of_scope(scope), limit=SAMPLE, with_payload=False
+                collection, _filter_scope(scope), limit=SAMPLE, with_payload=False
             )
             if not records:
                 return ()
@@ -154,7 +154,7 @@ class Vectors:
                 collection, vector, query_filter=sample, limit=SAMPLE, with_payload=False
             )
             response = qdrant.query_points(
-                collection, vector, query_filter=_of_scope(scope), limit=most
+                collection, vector, query_filter=_filter_scope(scope), limit=limit
             )
             similarities = [point.score for point in usual.points]
             least = statistics.fmean(similarities) + DEVIATIONS * statistics.pstdev(similarities)
@@ -188,7 +188,7 @@ class Vectors:
         """
         from qdrant_client.models import FilterSelector, PointIdsList
 
-        selector: FilterSelector | PointIdsList = FilterSelector(filter=_of_scope(scope))
+        selector: FilterSelector | PointIdsList = FilterSelector(filter=_filter_scope(scope))
         if keys is not None:
             if not keys:
                 return
@@ -209,7 +209,7 @@ class Vectors:
             offset = None
             while True:
                 records, offset = qdrant.scroll(
-                    collection, _of_scope(scope), limit=PAGE, offset=offset
+                    collection, _filter_scope(scope), limit=PAGE, offset=offset
                 )
                 payloads = (_Payload.model_validate(record.payload) for record in records)
                 digests |= {payload.key: payload.digest for payload in payloads}
@@ -377,7 +377,7 @@ def connect_vectors(settings: Retrieval) -> Vectors | None:
     return Vectors(settings.qdrant, settings.embeddings)
 
 
-def _of_scope(scope: str) -> Filter:
+def _filter_scope(scope: str) -> Filter:
     from qdrant_client.models import FieldCondition, Filter, MatchValue
 
     return Filter(must=[FieldCondition(key="scope", match=MatchValue(value=scope))])

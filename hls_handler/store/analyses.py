@@ -128,15 +128,15 @@ def _read_rows(connection: Connection, which: ColumnElement[bool]) -> list[Row[A
 
 
 def _conditions(search: AnalysisSearch) -> Iterator[ColumnElement[bool]]:
-    def of_delivery(value: ColumnElement[Any]) -> ColumnElement[Any]:
+    def select_from_delivery(value: ColumnElement[Any]) -> ColumnElement[Any]:
         # With a join, PostgreSQL may choose to read all deliveries.
         query = select(value).where(_d.id == _c.delivery_id)
         return query.correlate_except(deliveries).scalar_subquery()
 
     if search.kind == "generic":
-        yield of_delivery(_d.event).not_in(list(HANDLED_EVENTS))
+        yield select_from_delivery(_d.event).not_in(list(HANDLED_EVENTS))
     elif search.kind is not None:
-        yield of_delivery(_d.event).in_(
+        yield select_from_delivery(_d.event).in_(
             [name for name, event in HANDLED_EVENTS.items() if event.kind == search.kind]
         )
     if search.since is not None:
@@ -148,9 +148,9 @@ def _conditions(search: AnalysisSearch) -> Iterator[ColumnElement[bool]]:
         )
         yield _c.delivery_id.in_(about.union(answered))
     elif search.repository is not None:
-        yield of_delivery(_d.repository) == search.repository
+        yield select_from_delivery(_d.repository) == search.repository
     elif search.number is not None:
-        yield of_delivery(func.coalesce(_d.number, _d.posted_on)) == search.number
+        yield select_from_delivery(func.coalesce(_d.number, _d.posted_on)) == search.number
 
 
 def _with_costs(connection: Connection, rows: Iterable[Row[Any]]) -> tuple[AnalysisRow, ...]:

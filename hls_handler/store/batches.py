@@ -311,11 +311,11 @@ class Batches:
 
     def find_first(self, batch: int) -> FirstDelivery | None:
         """Return the first open delivery of a batch; None as soon as one is done."""
-        of_batch = and_(_d.batch_id == batch, _d.request_id != UNDO)
-        is_done = select(_d.id).where(of_batch, _d.state == literal("done")).exists()
+        is_of_batch = and_(_d.batch_id == batch, _d.request_id != UNDO)
+        is_done = select(_d.id).where(is_of_batch, _d.state == literal("done")).exists()
         first = (
             select(_d.guid, _d.due_at)
-            .where(of_batch, _d.state.in_(OPEN), ~is_done)
+            .where(is_of_batch, _d.state.in_(OPEN), ~is_done)
             .order_by(_d.id)
             .limit(1)
         )
@@ -428,13 +428,13 @@ class Batches:
             rows = connection.execute(query).all()
             cost = read_batch_cost(connection, batch.id)
         found = [from_row(BatchDelivery, row) for row in rows]
-        of_batch = [delivery for delivery in found if delivery.request_id != UNDO]
+        batch_deliveries = [delivery for delivery in found if delivery.request_id != UNDO]
         undo = [delivery for delivery in found if delivery.request_id == UNDO]
         groups = Counter(
             DeliveryGroup(one.request_id == UNDO, one.state, one.reason_kind)
-            for one in [*of_batch, *undo]
+            for one in [*batch_deliveries, *undo]
         )
-        return Progress(batch, groups, cost / 1_000_000, of_batch, undo)
+        return Progress(batch, groups, cost / 1_000_000, batch_deliveries, undo)
 
     def sum_calls(self, batch: int) -> Mapping[str, SummedCalls]:
         """Return the sums over the stored calls, by the GUID of their deliveries."""

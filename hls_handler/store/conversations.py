@@ -56,7 +56,7 @@ class ConversationRef:
         return asdict(self)
 
 
-def of_conversation(table: Table) -> ColumnElement[bool]:
+def is_of_conversation(table: Table) -> ColumnElement[bool]:
     """Return the SQL condition for the rows of one conversation. The bind parameters are
     `ConversationRef.columns`.
     """
@@ -73,7 +73,7 @@ _STATE = union_all(
         labels.c.prompt_id,
         labels.c.set_at,
         _NO_NUMBER,
-    ).where(of_conversation(labels)),
+    ).where(is_of_conversation(labels)),
     select(
         comments.c.family,
         comments.c.state,
@@ -81,10 +81,10 @@ _STATE = union_all(
         _NO_TEXT,
         _NO_NUMBER,
         comments.c.comment_id,
-    ).where(of_conversation(comments)),
+    ).where(is_of_conversation(comments)),
 )
 _DELETE_LABELS = labels.delete().where(
-    of_conversation(labels), labels.c.name.in_(bindparam("names", expanding=True))
+    is_of_conversation(labels), labels.c.name.in_(bindparam("names", expanding=True))
 )
 
 
@@ -140,7 +140,7 @@ def _upsert_labels(database: Database) -> Executable:
         "prompt_id": func.coalesce(new.excluded["prompt_id"], old.prompt_id),
         "set_at": func.coalesce(old.set_at, new.excluded["set_at"]),
     }
-    return database.of_many_rows(
+    return database.make_rows_insert(
         new.on_conflict_do_update(index_elements=list(labels.primary_key), set_=replaced)
     )
 
@@ -284,14 +284,14 @@ class Conversations:
         """Return the logins of the accounts whose comments or labels are stored for a
         conversation.
         """
-        own = [
+        queries = [
             select(table.c.bot_login).where(
                 table.c.repository_id == repository_id, table.c.number == number
             )
             for table in (comments, labels)
         ]
         with self._database.reading() as connection:
-            return frozenset(connection.execute(union(*own)).scalars())
+            return frozenset(connection.execute(union(*queries)).scalars())
 
     def has_labels_by(self, bot_login: str) -> bool:
         """Return whether HLS has set labels with this account."""

@@ -18,7 +18,7 @@ from hls_handler.db.values import HOUR_MS, from_ms, from_row, to_ms
 from hls_handler.deliveries import Lease, conversation_key
 from hls_handler.queue.checkpoints import Checkpoints
 from hls_handler.store.call_rows import CACHED, SUCCESS
-from hls_handler.store.conversations import LABEL_SET, field_label, of_conversation
+from hls_handler.store.conversations import LABEL_SET, field_label, is_of_conversation
 from hls_handler.store.deliveries import DELIVERY_COLUMNS, DeliveryRow
 from hls_handler.untrusted.cleaning import clean
 from hls_handler.untrusted.redaction import redact
@@ -45,9 +45,9 @@ _d = deliveries.c
 _l = labels.c
 _c = corrections.c
 _SET_FOR_REPLY = select(_l.name, _l.field, _l.prompt_id, _l.set_at).where(
-    of_conversation(labels), _l.state != "intended", _l.prompt_id.is_not(None)
+    is_of_conversation(labels), _l.state != "intended", _l.prompt_id.is_not(None)
 )
-_SET_BY_BOT = select(_l.name).where(of_conversation(labels), _l.state != "removed")
+_SET_BY_BOT = select(_l.name).where(is_of_conversation(labels), _l.state != "removed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +124,10 @@ class Corrections:
         confirmed the label. Only the newest corrections, four times `most`, are read. Deleted
         deliveries are left out.
         """
-        of_prompt = _c.prompt_id.startswith(f"{prompt}@", autoescape=True)
-        query = select(corrections).where(of_prompt).order_by(_c.recorded_at.desc()).limit(4 * most)
+        is_of_prompt = _c.prompt_id.startswith(f"{prompt}@", autoescape=True)
+        query = (
+            select(corrections).where(is_of_prompt).order_by(_c.recorded_at.desc()).limit(4 * most)
+        )
         corrected: dict[str, CorrectedDelivery] = {}
         with self._database.reading() as connection:
             for row in connection.execute(query):
@@ -157,8 +159,10 @@ class Corrections:
         conversation = _conversation(lease, bot_login)
         with self._checkpoints.writing(lease, durable=False) as (connection, _):
             applied = self._read_set_at_ms(connection, conversation, until=to_ms(at))
-            of_group = {label: set_at for label, set_at in applied.items() if label.group == group}
-            return self._record(connection, conversation, of_group, labels)
+            group_labels = {
+                label: set_at for label, set_at in applied.items() if label.group == group
+            }
+            return self._record(connection, conversation, group_labels, labels)
 
     def record_current(self, lease: Lease, bot_login: str, labels: ShownLabels) -> CorrectionResult:
         """Compare stored with current labels, and record corrections whose events were missed.
@@ -196,7 +200,7 @@ class Corrections:
         until = now if until is None else until
         set_for_reply = _SET_FOR_REPLY.where(_l.set_at > since, _l.set_at <= until)
         recorded = select(corrections).where(
-            of_conversation(corrections), _c.set_at > since, _c.set_at <= until
+            is_of_conversation(corrections), _c.set_at > since, _c.set_at <= until
         )
         by_name = {
             row.name: (AppliedLabel(row.field, row.name, row.prompt_id, None), row.set_at)
@@ -227,7 +231,7 @@ class Corrections:
             corrected_before, set_at = former[label.name]
             if label.corrected_to is None:
                 withdraw = corrections.delete().where(
-                    of_conversation(corrections), _c.label == label.name
+                    is_of_conversation(corrections), _c.label == label.name
                 )
                 connection.execute(withdraw, conversation)
                 counts[CORRECTION_WITHDRAWN, counted] += 1
@@ -284,8 +288,8 @@ def find_changed_corrections(
     set.
     """
     by_name = {name.casefold(): name for name in sorted(present)}
-    own = {label.casefold() for label in set_by_bot}
-    set_by_people = [name for name in by_name if name not in own]
+    bot_names = {label.casefold() for label in set_by_bot}
+    set_by_people = [name for name in by_name if name not in bot_names]
     changed = []
     for label in applied:
         applied_name = label.name.casefold()

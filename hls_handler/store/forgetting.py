@@ -158,10 +158,10 @@ class Forgetting:
         numbers by table.
         """
         jobs: list[Callable[[Connection], Iterable[ForgottenRows]]] = [
-            partial(_of_login, traces.login),
+            partial(_list_login_steps, traces.login),
         ]
-        jobs += [partial(_of_deliveries, ids, traces.login) for ids in _batches(traces.ids)]
-        jobs += [partial(_of_conversations, opened) for opened in _batches(traces.opened)]
+        jobs += [partial(_list_delivery_steps, ids, traces.login) for ids in _batches(traces.ids)]
+        jobs += [partial(_list_conversation_steps, opened) for opened in _batches(traces.opened)]
         counts = Counter[str]()
         for find_steps in jobs:
             with exclusive(self._database) as connection:
@@ -176,7 +176,7 @@ class Forgetting:
         return {name: number for name, number in counts.items() if number}
 
 
-def _of_deliveries(ids: Sequence[int], login: str, _: Connection) -> Iterator[ForgottenRows]:
+def _list_delivery_steps(ids: Sequence[int], login: str, _: Connection) -> Iterator[ForgottenRows]:
     """Yield the steps for deliveries. One that an operator runs again meanwhile keeps its
     content.
     """
@@ -202,7 +202,9 @@ def _of_deliveries(ids: Sequence[int], login: str, _: Connection) -> Iterator[Fo
     yield deliveries, are_ended, {**people, **nothing, "reason": REASON, "cause": None}
 
 
-def _of_conversations(opened: Sequence[tuple[int, int]], _: Connection) -> Iterator[ForgottenRows]:
+def _list_conversation_steps(
+    opened: Sequence[tuple[int, int]], _: Connection
+) -> Iterator[ForgottenRows]:
     are_opened = [
         tuple_(table.c.repository_id, table.c.number).in_(opened)
         for table in (corrections, comments)
@@ -213,7 +215,7 @@ def _of_conversations(opened: Sequence[tuple[int, int]], _: Connection) -> Itera
     yield texts, tuple_(texts.c.scope, texts.c.name).in_(places), None
 
 
-def _of_login(login: str, connection: Connection) -> Iterator[ForgottenRows]:
+def _list_login_steps(login: str, connection: Connection) -> Iterator[ForgottenRows]:
     """Yield the steps for the login in other rows. Dismissals that have lost their effect stay, or
     they would count.
     """
@@ -273,4 +275,4 @@ def _parse(document: bytes) -> object:
 
 
 def _batches(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    return (items[at : at + BATCH] for at in range(0, len(items), BATCH))
+    return (items[start : start + BATCH] for start in range(0, len(items), BATCH))

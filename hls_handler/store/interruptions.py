@@ -179,8 +179,8 @@ class Interruptions:
         from GitHub. It differs from that of the lease if a push came before it was read; a later
         push may lead back to the lease's commit.
         """
-        own = f"{prompt}@"
-        terms = {**_terms(lease, rate_limit), "up_to_its_hash": own, "length": len(own)}
+        id_prefix = f"{prompt}@"
+        terms = {**_terms(lease, rate_limit), "up_to_its_hash": id_prefix, "length": len(id_prefix)}
 
         def find_error(connection: Connection, row: Row[Any]) -> HlsError | None:
             newer = NewerEvents()
@@ -226,8 +226,8 @@ class Interruptions:
     def resume(self, lease: Lease, number: int) -> None:
         """End the stop of the pull request `number`, if there is one. Raises `LeaseLost`."""
         with self._checkpoints.writing(lease) as (connection, _):
-            of_pull_request = {"of_repository": lease.repository_id, "of_number": number}
-            connection.execute(stops.delete().where(_OF_PULL_REQUEST), of_pull_request)
+            parameters = {"of_repository": lease.repository_id, "of_number": number}
+            connection.execute(stops.delete().where(_OF_PULL_REQUEST), parameters)
 
     def find_stop(self, repository_id: int, number: int) -> Stop | None:
         terms = {"of_repository": repository_id, "of_number": number}

@@ -193,9 +193,9 @@ def _select_costs(
         spent: Select[int, str, Any] = select(number, _NO_LABEL, func.sum(_c.cost_micro_usd))
         yield spent.where(_is_of(limit, row_id))
         deleted = deleted_review_calls.c
-        of_deleted: Select[int, str, Any] = select(number, _NO_LABEL, deleted.cost_micro_usd)
+        deleted_costs: Select[int, str, Any] = select(number, _NO_LABEL, deleted.cost_micro_usd)
         if limit.scope != "delivery":
-            yield of_deleted.where(deleted.review_key == limit.deleted_key)
+            yield deleted_costs.where(deleted.review_key == limit.deleted_key)
         return
     begins_at, ends_at = _find_period(limit, now)
     assert ends_at is not None
@@ -415,9 +415,9 @@ class CallLimits:
 
     def find_error(self, call: LimitedCall, limits: Sequence[Limit]) -> _LimitError | None:
         """Return why the first limit that the call does not fit refuses it."""
-        of_cost = [limit for limit in limits if limit.period != "hour"]
-        states = read_states(call.connection, of_cost, call.now, row_id=call.row_id)
-        by_limit = dict(zip(of_cost, states, strict=True))
+        cost_limits = [limit for limit in limits if limit.period != "hour"]
+        states = read_states(call.connection, cost_limits, call.now, row_id=call.row_id)
+        by_limit = dict(zip(cost_limits, states, strict=True))
         is_continued = False
         # a call that alone exceeds that of a review would also do so at the next `/review`
         for limit in sorted(

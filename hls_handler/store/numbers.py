@@ -72,7 +72,7 @@ _c = calls.c
 _d = deliveries.c
 _f = findings.c
 _n = counters.c
-_of_conversation = deliveries.alias("of_conversation")
+_conversation_deliveries = deliveries.alias("of_conversation")
 _IS_KEPT = and_(
     labels.c.state != "intended",
     labels.c.prompt_id.is_not(None),
@@ -120,8 +120,8 @@ class Statistics:
         ]
         estimates.append((COST, COUNTED_AS, _c.cost_micro_usd))
         for name, label, value in estimates:
-            of_name: ColumnElement[str] = literal_column(f"'{name}'")
-            estimate = select(of_name, label, repository, -value)
+            counter_name: ColumnElement[str] = literal_column(f"'{name}'")
+            estimate = select(counter_name, label, repository, -value)
             estimate = estimate.join_from(calls, deliveries, _d.id == _c.delivery_id)
             yield estimate.where(*is_in_progress, value.is_not(None))
 
@@ -180,10 +180,10 @@ class Statistics:
                 rows.append(("pull_requests", "micro_usd", name, micro_usd))
         total: FigureCounts = defaultdict(Counter)
         repositories = defaultdict[str, FigureCounts](lambda: defaultdict(Counter))
-        for name, label, of_repository, number in rows:
-            if repository is None or of_repository.lower() == repository.lower():
+        for name, label, row_repository, number in rows:
+            if repository is None or row_repository.lower() == repository.lower():
                 total[name][label] += int(number or 0)
-                repositories[of_repository][name][label] += int(number or 0)
+                repositories[row_repository][name][label] += int(number or 0)
         figures = [make_figures(name, counts) for name, counts in sorted(repositories.items())]
         return FiguresReport(
             since=period.since,
@@ -245,8 +245,8 @@ def _select_outcomes_by_repository(period: Period) -> Select[Any]:
     groups = (outcomes.name, outcomes.label, outcomes.repository_id, outcomes.number)
     counted = select(*groups, func.count().label("rows")).group_by(*groups).subquery()
     key = cast(counted.c.repository_id, Text) + "#" + cast(counted.c.number, Text)
-    newest = select(func.max(_of_conversation.c.id)).where(
-        _of_conversation.c.conversation_key == key
+    newest = select(func.max(_conversation_deliveries.c.id)).where(
+        _conversation_deliveries.c.conversation_key == key
     )
     query = _sum(counted.c.name, counted.c.label, _d.repository, func.sum(counted.c.rows))
     query = query.join_from(counted, deliveries, _d.id == newest.scalar_subquery())
@@ -288,12 +288,12 @@ def _list_outcomes(period: Period) -> Subquery:
 
 
 def _select_outcomes(
-    name: str, label: ColumnElement[str], at: Column[Any], period: Period
+    name: str, label: ColumnElement[str], time_column: Column[Any], period: Period
 ) -> Select[Any]:
     return select(
         literal_column(f"'{name}'", Text).label("name"),
         cast(label, Text).label("label"),
-        at.label("at"),
-        at.table.c.repository_id,
-        at.table.c.number,
-    ).where(_is_within(at, period))
+        time_column.label("at"),
+        time_column.table.c.repository_id,
+        time_column.table.c.number,
+    ).where(_is_within(time_column, period))

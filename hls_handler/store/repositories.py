@@ -37,7 +37,7 @@ from hls_handler.queue.checkpoints import Checkpoints
 from hls_handler.retrieval.words import question_words
 from hls_handler.review.record import ReviewRecord
 from hls_handler.settings.path_globs import PathFilter
-from hls_handler.store.conversations import ConversationRef, of_conversation
+from hls_handler.store.conversations import ConversationRef, is_of_conversation
 from hls_handler.store.review_records import Reviews
 from hls_handler.store.texts import NewText, Texts, document_scope, issue_scope
 from hls_handler.untrusted.cleaning import clean_and_redact, clean_title
@@ -71,7 +71,7 @@ _CORRECTIONS = (
     .limit(bindparam("limit"))
 )
 _COMMENT = select(comments.c.state).where(
-    of_conversation(comments), comments.c.family == bindparam("of_family")
+    is_of_conversation(comments), comments.c.family == bindparam("of_family")
 )
 
 
@@ -252,9 +252,9 @@ class Repositories:
                 (run_results, [asdict(end) for end in history_update.ends]),
             ):
                 columns = {"repository_id": lease.repository_id, "recorded_at": now}
-                of_repository = table.c.repository_id == lease.repository_id
+                is_of_repository = table.c.repository_id == lease.repository_id
                 is_old = table.c.recorded_at <= now - RETENTION_DAYS * DAY_MS
-                connection.execute(table.delete().where(of_repository, is_old))
+                connection.execute(table.delete().where(is_of_repository, is_old))
                 self._database.insert_rows(
                     connection, table, [columns | row for row in rows], if_new=True
                 )

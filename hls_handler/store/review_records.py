@@ -21,13 +21,13 @@ from hls_handler.review.record import (
     dump_record,
     parse_record,
 )
-from hls_handler.store.conversations import ConversationRef, of_conversation
+from hls_handler.store.conversations import ConversationRef, is_of_conversation
 
 _f = findings.c
-_REVIEW = select(reviews.c.reviewed).where(of_conversation(reviews))
+_REVIEW = select(reviews.c.reviewed).where(is_of_conversation(reviews))
 _FINDINGS = (
     select(_f.finding_key, _f.details, _f.command)
-    .where(of_conversation(findings))
+    .where(is_of_conversation(findings))
     .order_by(_f.raised_at, _f.finding_key)
 )
 
@@ -74,7 +74,7 @@ def _upsert_review(database: Database) -> Executable:
 
 def _upsert_findings(database: Database) -> Executable:
     upsert = database.upsert(findings, "state", "comment_id", "is_accepted", "details")
-    return database.of_many_rows(upsert.values(raised_at=database.now))
+    return database.make_rows_insert(upsert.values(raised_at=database.now))
 
 
 class Reviews:
@@ -110,12 +110,12 @@ class Reviews:
         its end lose it.
         """
         key = {"repository_id": lease.repository_id, "bot_login": bot_login, "number": lease.number}
-        of_finding = (
+        finding_conditions = (
             _f[name] == value for name, value in {**key, "finding_key": finding_key}.items()
         )
         command = f"{how}{lease.guid[:8]} by {by}"
         with self._checkpoints.writing(lease) as (connection, _):
-            connection.execute(findings.update().where(*of_finding).values(command=command))
+            connection.execute(findings.update().where(*finding_conditions).values(command=command))
 
 
 def _with_command(entry: LedgerEntry, command: str | None) -> LedgerEntry:

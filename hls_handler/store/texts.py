@@ -210,9 +210,9 @@ class Texts:
             fitting = {section.id: section for section in (*by_words, *by_meaning)}
             if not fitting:
                 return ()
-            of_repository = _i.repository_id == repository_id
+            is_of_repository = _i.repository_id == repository_id
             commit = connection.execute(
-                select(_i.commit_sha).where(of_repository)
+                select(_i.commit_sha).where(is_of_repository)
             ).scalar_one_or_none()
         rankings = [section.id for section in by_words], [key for key in nearest if key in fitting]
         best = [fitting[key] for key in _merge_ranks(*rankings)[:MAX_SECTIONS]]
