@@ -584,12 +584,12 @@ class Provider:
         texts = [rendered.system, rendered.task, json.dumps(rendered.schema)]
         if correction is not None:
             texts += [correction.text, correction.problem, CORRECTION]
-        most = Usage(
+        upper_usage = Usage(
             self._claude.name_model(self.settings, self.model_for(rendered)),
             cache_write_tokens=math.ceil(sum(map(estimate_tokens, texts)) * (1 + MARGIN)),
             output_tokens=prompt.max_tokens or self._claude.max_tokens,
         )
-        return with_price(most, self._claude)
+        return with_price(upper_usage, self._claude)
 
     def _read_reply(
         self, response: ProviderResponse, prompt: Prompt, usage: Usage

@@ -215,9 +215,9 @@ def _build_library(files: SourceFiles, templates: ParsedTemplates) -> Checked[Li
 
 def _find_comment(name: str, front: FrontMatter, files: SourceFiles) -> str | None:
     """Return the comment template of a prompt."""
-    own = f"{name}{COMMENT_SUFFIX}"
-    if own in files.sources:
-        return own
+    template_file = f"{name}{COMMENT_SUFFIX}"
+    if template_file in files.sources:
+        return template_file
     if front.reply == SHARED_COMMENT_REPLY and SHARED_COMMENT in files.sources:
         return SHARED_COMMENT
     return None

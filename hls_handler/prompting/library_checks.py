@@ -461,10 +461,10 @@ class LibraryCheck:
             hints = family.comment_variables
             values[family.name] = {key: sample_values(hint) for key, hint in hints.items()}
         for sample in self._samples(name):
-            of_family = values[sample.family.name].items()
+            family_values = values[sample.family.name].items()
             for reply in replies:
                 index = 0 if is_worth_saying(reply) else 1
-                extra = {key: of_key[index] for key, of_key in of_family}
+                extra = {key: key_values[index] for key, key_values in family_values}
                 variables = {**sample.variables, **extra, "analysis": reply}
                 try:
                     render_comment(self.library, name, variables, key=KEY)

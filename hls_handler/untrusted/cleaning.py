@@ -83,18 +83,19 @@ def remove_html_comments(text: str, *, keep_lines: bool = False) -> str:
     rest. Inside a line, an unclosed comment is ordinary text and stays.
     """
     parts: list[str] = []
-    at = 0
-    while (start := text.find(COMMENT_OPEN, at)) >= 0:
+    position = 0
+    while (start := text.find(COMMENT_OPEN, position)) >= 0:
         end = text.find(COMMENT_CLOSE, start + 2)  # "<!-->" is a whole comment
         if end < 0:
             break
-        parts.append(text[at:start])
-        if text.endswith(("<", "<!", "<!-"), at, start):  # the rest must not form a new comment
+        parts.append(text[position:start])
+        # the rest must not form a new comment
+        if text.endswith(("<", "<!", "<!-"), position, start):
             parts.append(" ")
-        at = end + len(COMMENT_CLOSE)
+        position = end + len(COMMENT_CLOSE)
         if keep_lines:
-            parts.append("\n" * text.count("\n", start, at))
-    rest = "".join([*parts, text[at:]])
+            parts.append("\n" * text.count("\n", start, position))
+    rest = "".join([*parts, text[position:]])
     unclosed = UNCLOSED_COMMENT.search(rest)
     if unclosed is None:
         return rest
@@ -197,12 +198,12 @@ def split_untrusted(prompt: str) -> Iterator[tuple[str, bool]]:
 
     The delimiters themselves belong to the other parts.
     """
-    at = 0
+    position = 0
     for begin, end, _ in _find_untrusted(prompt):
-        yield prompt[at:begin], False
+        yield prompt[position:begin], False
         yield prompt[begin:end], True
-        at = end
-    yield prompt[at:], False
+        position = end
+    yield prompt[position:], False
 
 
 def _find_untrusted(prompt: str) -> Iterator[tuple[int, int, str]]:
