@@ -103,19 +103,21 @@ def find_sources(
     owners |= {
         name.split("/")[0] for name, result in results.items() if not isinstance(result, HookSource)
     }
-    of_owners = {
+    owner_results = {
         owner: find(f"/orgs/{owner}", None) for owner in sorted(owners) if not is_pattern(owner)
     }
     # A hook of the organisation also sends the events of its repositories. People have no such
     # hook.
-    covered = {owner for owner, result in of_owners.items() if isinstance(result, HookSource)}
+    covered = {owner for owner, result in owner_results.items() if isinstance(result, HookSource)}
     needed = {name for name in exact if name.split("/")[0] not in covered}
-    of_repositories = [
+    repository_results = [
         result
         for name, result in results.items()
         if isinstance(result, HookSource) or name in needed
     ]
-    return [result for result in (*of_repositories, *of_owners.values()) if result is not None]
+    return [
+        result for result in (*repository_results, *owner_results.values()) if result is not None
+    ]
 
 
 def _find_source(
@@ -132,13 +134,13 @@ def _find_source(
         if repository is None:
             return None
         return HookProblem(f"the webhooks of {owner} cannot be listed: {exc}", WEBHOOKS_REMEDY)
-    own = own_hooks(
+    webhooks = own_hooks(
         hooks, webhook_paths=settings.server.webhook_paths, hook_id=settings.catch_up.hook_id
     )
-    if len(own) > 1:
-        return describe_several(owner, own, settings.server.webhook_paths)
-    if own:
-        path = f"{path}/hooks/{own[0].id}"
+    if len(webhooks) > 1:
+        return describe_several(owner, webhooks, settings.server.webhook_paths)
+    if webhooks:
+        path = f"{path}/hooks/{webhooks[0].id}"
         return HookSource(f"{github.base_url}{path}", path, repository)
     if repository is None:
         return None

@@ -194,10 +194,10 @@ class HealthChecks:
         )
 
 
-def _check_calls_per_hour(calls: int, most: int) -> None:
-    if calls >= most:
+def _check_calls_per_hour(calls: int, limit: int) -> None:
+    if calls >= limit:
         message = (
-            f"{count(calls, 'call')} within the hour, and claude.calls_per_hour allows {most}:"
+            f"{count(calls, 'call')} within the hour, and claude.calls_per_hour allows {limit}:"
             " deliveries wait"
         )
         raise DependencyDown(

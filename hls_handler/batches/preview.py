@@ -149,12 +149,12 @@ def _make_forecast(
     expected = estimate(settings.claude, *samples)
     scale = calls / max(len(samples), 1)
     typical = None
-    most = max_usd
+    highest_usd = max_usd
     if expected.typical_usd is not None and expected.max_usd is not None:
         typical = expected.typical_usd * scale
-        most = expected.max_usd * scale * CALLS * (1 + MARGIN)
+        highest_usd = expected.max_usd * scale * CALLS * (1 + MARGIN)
     workers = max(settings.limits.concurrency // 2, 1)
     calls_per_hour = max(settings.claude.calls_per_hour // 2, 1)
     hours = (calls - 1) // calls_per_hour  # after which calls are allowed again
     minutes = max(calls * CALL_S / workers / 60, hours * 60)
-    return Forecast(calls, typical, most, minutes)
+    return Forecast(calls, typical, highest_usd, minutes)

@@ -113,9 +113,9 @@ def _load_written(job: DeliveryJob, guid: str) -> BatchWrites:
     else:
         history = job.store.conversations.history(job.lease, job.bot.login, pending=job.pending)
         labels = [name for name in history.labels() if name not in before]
-    of_type = outcomes.get("type")
-    has_type = of_type is not None and of_type.kind == "changed"
-    found_type = of_type is not None and of_type.detail == HAS_TYPE
+    type_outcome = outcomes.get("type")
+    has_type = type_outcome is not None and type_outcome.kind == "changed"
+    found_type = type_outcome is not None and type_outcome.detail == HAS_TYPE
     begun = [
         COMMENT_WRITE_BEGUN.decode(write) for key, write in steps.items() if key[0] == "writing"
     ]
@@ -176,9 +176,9 @@ def _name_actor(event: TimelineEvent | None) -> str:
 def _list_actions(batch: int | None, plan: UndoPlan) -> tuple[Action, ...]:
     actions: list[Action] = []
     if plan.labels:
-        own = tuple(RequestedLabel(name, f"undo {name}") for name in plan.labels)
-        groups = tuple(label.group for label in own)
-        actions.append(EnsureLabels((), groups, own))
+        labels = tuple(RequestedLabel(name, f"undo {name}") for name in plan.labels)
+        groups = tuple(label.group for label in labels)
+        actions.append(EnsureLabels((), groups, labels))
     if plan.has_type:
         actions.append(EnsureIssueType(None))
     if plan.has_comment:

@@ -386,17 +386,17 @@ class Questions:
             limit_calls(settings),
             *list_budgets(settings, job.event.repository.full_name, job.outsider),
         ]
-        of_review: list[Limit] = []
+        review_limits: list[Limit] = []
         if job.event.name == "pull_request":
-            of_review = [limit_review(settings, job.rule.effective)]
+            review_limits = [limit_review(settings, job.rule.effective)]
         if job.batch is not None:
             shared = [job.batch.limit, *map(share_limit, limits)]
-            return [*of_review, *shared] if job.batch.kind == "reviews" else shared
-        if of_review:
+            return [*review_limits, *shared] if job.batch.kind == "reviews" else shared
+        if review_limits:
             is_continued = job.lease.request_id.startswith(COMMANDED)
             limit = limit_pull_request(settings, job.rule.effective, job.lease.conversation_key)
-            of_review.insert(0, replace(limit, is_waived=is_continued))
-        return [*of_review, *limits]
+            review_limits.insert(0, replace(limit, is_waived=is_continued))
+        return [*review_limits, *limits]
 
     def _end_failed(self, call: StartedCall, error: StepFailed) -> None:
         outcome = FAILED
@@ -604,11 +604,11 @@ class CommentRenderer:
             all_variables["model"] = model
         name = replies.names[index]
         review = find_review(replies.all) or replies.all[0]
-        of_review = replies.names[replies.all.index(review)]
+        review_prompt = replies.names[replies.all.index(review)]
         reviewed = {**all_variables, "analysis": review.fields}
         comments = {
             finding: render_review_comment(
-                self.library, of_review, {**reviewed, **extra}, key=self.key
+                self.library, review_prompt, {**reviewed, **extra}, key=self.key
             )
             for finding, extra in inline.items()
         }

@@ -311,7 +311,7 @@ class HandlerJob:
         since = (row.first_failure_at if row is not None else None) or now
         if self._check_commit is None or error.dependency != "claude":
             return
-        at = decide_retry(
+        retry_at = decide_retry(
             error,
             attempts=job.lease.attempts,
             failures=job.lease.failures + 1,
@@ -320,9 +320,9 @@ class HandlerJob:
             jitter=1.0,  # the latest time
             limits=job.config.settings.limits,
         )
-        if isinstance(at, datetime) and max(now, error.not_before or now) - since >= OUTAGE:
+        if isinstance(retry_at, datetime) and max(now, error.not_before or now) - since >= OUTAGE:
             with suppress(Postponed, StepFailed):  # the error of the call counts
-                begin_check(job, self._check_commit, waits_until=at, is_claude_down=True)
+                begin_check(job, self._check_commit, waits_until=retry_at, is_claude_down=True)
 
     def render(
         self,
@@ -447,12 +447,12 @@ def require_runs_left(job: DeliveryJob, runs: int) -> None:
     if job.lease.request_id.startswith(REQUESTED):
         return
     settings = job.config.settings
-    most = settings.limits.thread_runs_per_hour
-    if runs < most or 0 in job.replies.valid:  # a stored reply of Claude was paid for
+    max_runs = settings.limits.thread_runs_per_hour
+    if runs < max_runs or 0 in job.replies.valid:  # a stored reply of Claude was paid for
         return
     where = settings.sources.where("limits.thread_runs_per_hour")
     times = count(runs, "time")
-    reason = f"this conversation was processed {times} within the hour; {where} allows {most}"
+    reason = f"this conversation was processed {times} within the hour; {where} allows {max_runs}"
     raise ConversationIgnored(reason, "too many runs")
 
 

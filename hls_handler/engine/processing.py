@@ -167,7 +167,7 @@ class Processing:
         self.vectors = connect_vectors(settings.retrieval)
         self.accepts = AcceptQueue(self.store.queue, on_commit=self.committed)
         self.leases = HeldLeases(self._renew_lease, expiry=expiry)
-        self._of_workers: list[Clients] = []
+        self._worker_clients: list[Clients] = []
         self.workers: Workers | None = None
         if role != "web":
             queue = self.store.queue
@@ -241,7 +241,7 @@ class Processing:
             yield self.health
         finally:
             self.workers.stop(self.settings().limits.shutdown_s)
-            for clients in self._of_workers:
+            for clients in self._worker_clients:
                 clients.close()
 
     def committed(self, accepted: Sequence[Accepted]) -> None:
@@ -281,7 +281,7 @@ class Processing:
 
     def _connect_worker(self, stopping: threading.Event) -> Callable[[], WorkerContext]:
         clients = self.make_clients(self.settings())
-        self._of_workers.append(clients)
+        self._worker_clients.append(clients)
 
         def make_context() -> WorkerContext:
             config = self.config

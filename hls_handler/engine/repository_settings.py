@@ -74,8 +74,8 @@ def apply_to_rule(job: DeliveryJob) -> DeliveryJob:
 def _apply(job: DeliveryJob) -> EffectiveSettings:
     if job.repository_settings is None:
         return job.rule.effective
-    own = job.repository_settings.settings
-    return apply_repository_settings(job.rule.effective, own, *job.organization_settings)
+    file_settings = job.repository_settings.settings
+    return apply_repository_settings(job.rule.effective, file_settings, *job.organization_settings)
 
 
 def route_with_repository_settings(job: DeliveryJob) -> Rule | Ignored:

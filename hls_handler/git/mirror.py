@@ -697,8 +697,8 @@ class Mirror:
                 )
             texts = "\n".join(text for _, _, text in lines)
             numbers = Counter(re.findall(r"\w+", texts))
-            most = max(MAX_HITS, int(share * len(lines)))
-            frequent = [word for word in searched if numbers[word] > most]
+            max_lines = max(MAX_HITS, int(share * len(lines)))
+            frequent = [word for word in searched if numbers[word] > max_lines]
             if not frequent:
                 raise MirrorUnavailable(
                     "the repository has too many lines with the names of the change"
@@ -771,9 +771,11 @@ class Mirror:
             # "100644 OBJECT 2" is the branch's file
             stages = [entry.partition("\t")[::2] for entry in entries]
             names = tuple(dict.fromkeys(name for _, name in stages))
-            own = {name: stage.split()[1] for stage, name in stages if stage.endswith(" 2")}
+            branch_objects = {
+                name: stage.split()[1] for stage, name in stages if stage.endswith(" 2")
+            }
             paths = [name for name in names if "\n" not in name]
-            read_names = (f"{own.get(name, '-')}\n{tree}:{name}\n" for name in paths)
+            read_names = (f"{branch_objects.get(name, '-')}\n{tree}:{name}\n" for name in paths)
             stdin = "".join(read_names).encode("utf-8", "replace")
             read = io.BytesIO(git("cat-file", "--batch", stdin=stdin))
             texts = {
@@ -790,8 +792,8 @@ class Mirror:
         )
         files = [(name, *texts.get(name, ("", ""))) for name in names]
         conflicts = (
-            PickConflict(label(name), own, tuple(map(label, mark.split(text))))
-            for name, own, text in files
+            PickConflict(label(name), branch_text, tuple(map(label, mark.split(text))))
+            for name, branch_text, text in files
         )
         return Pick(is_empty, tuple(conflicts))
 

@@ -185,7 +185,7 @@ def _output(action: EnsureCheck, batch: Sequence[Annotation]) -> dict[str, Any]:
     return output
 
 
-def _truncate(text: str, most: int) -> str:
-    if len(text) <= most:
+def _truncate(text: str, max_chars: int) -> str:
+    if len(text) <= max_chars:
         return text
-    return f"{text[: most - 1]}…"
+    return f"{text[: max_chars - 1]}…"

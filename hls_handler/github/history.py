@@ -150,14 +150,14 @@ def _list_label_changes(changes: tuple[_Change, ...]) -> Iterator[LabelChange]:
             yield LabelChange(change.at, change.actor, change.label, is_added)
 
 
-def read_histories(api: RepositoryApi, query: str, *, most: int) -> Iterator[IssueHistory]:
+def read_histories(api: RepositoryApi, query: str, *, limit: int) -> Iterator[IssueHistory]:
     """Yield the issues or pull requests that were opened last, newest first; one request for each
     25.
 
     Raises as `GithubApi.query`, also if GitHub returns only a part of a page.
     """
     after: str | None = None
-    remaining = most
+    remaining = limit
     while remaining > 0:
         variables = {"first": min(remaining, ISSUES_PER_PAGE), "after": after}
         page = api.query(query, variables, WireHistories)

@@ -125,16 +125,18 @@ def decide_labels(
         fold(label.name): label.group for label in (*action.custom_labels, *action.requested)
     }
     states = {fold(name): state for name, state in stored.items()}
-    own = {name for name, state in states.items() if state != "removed" and name in present_keys}
+    bot_labels = {
+        name for name, state in states.items() if state != "removed" and name in present_keys
+    }
     # by a person
     removed_now = {
         name for name, state in states.items() if state == "set" and name not in present_keys
     }
     removed = removed_now | {name for name, state in states.items() if state == "removed"}
     # by group
-    of_people = {
+    people_labels = {
         group_of[name]: name
-        for name in sorted(present_keys - own, reverse=True)
+        for name in sorted(present_keys - bot_labels, reverse=True)
         if name in group_of
     }
     chosen: dict[str, str] = {}  # group -> case-folded name of its label
@@ -146,10 +148,10 @@ def decide_labels(
             return prohibition
         if label.group in chosen:
             return f"another {label.group} label comes first, and at most one is set"
-        if name in present_keys - own:
+        if name in present_keys - bot_labels:
             return None
-        if label.group in of_people:
-            return f"a person set {of_people[label.group]}"
+        if label.group in people_labels:
+            return f"a person set {people_labels[label.group]}"
         if name in removed:
             return "a person removed it"
         if name in present_keys | existing or (settings.create and name not in existing_only):
@@ -173,7 +175,7 @@ def decide_labels(
             labels.append(label)
     covered = {*action.groups, *(label.group for label in action.requested)}
     outdated = {
-        name for name in own if group_of.get(name) in covered and name not in chosen.values()
+        name for name in bot_labels if group_of.get(name) in covered and name not in chosen.values()
     }
     free_slots = max(MAX_LABELS - len(present_keys) + len(outdated), 0)
     too_many = f"the conversation has {MAX_LABELS} labels, the most that GitHub allows"
@@ -236,8 +238,8 @@ class RepositoryLabels:
         """Return the labels, read from GitHub if they are not known or too old."""
         repository = api.repository
         with self._lock:
-            at, labels = self._listed.get(repository, (0.0, None))
-        if labels is None or self._clock() - at >= LABELS_FRESH_S:
+            read_at, labels = self._listed.get(repository, (0.0, None))
+        if labels is None or self._clock() - read_at >= LABELS_FRESH_S:
             labels = tuple(
                 api.items(lambda it: it.get_labels(), RepositoryLabel, max_pages=MAX_PAGES)
             )
@@ -248,5 +250,5 @@ class RepositoryLabels:
     def add(self, repository: str, name: str) -> None:
         with self._lock:
             if repository in self._listed:
-                at, labels = self._listed[repository]
-                self._listed[repository] = (at, (*labels, RepositoryLabel(name, "")))
+                read_at, labels = self._listed[repository]
+                self._listed[repository] = (read_at, (*labels, RepositoryLabel(name, "")))

@@ -325,13 +325,13 @@ class GithubReader:
             path, list[dict[str, Any]], max_pages=MAX_ISSUE_PAGES, query={"state": "open"}
         )
 
-    def closed_issues(self, most: int) -> Iterator[IssueHistory]:
+    def closed_issues(self, limit: int) -> Iterator[IssueHistory]:
         """Yield the closed issues that were opened last, newest first; one request for each 25."""
-        return read_histories(self._api, CLOSED_ISSUES_QUERY, most=most)
+        return read_histories(self._api, CLOSED_ISSUES_QUERY, limit=limit)
 
-    def merged_pull_requests(self, most: int) -> Iterator[IssueHistory]:
+    def merged_pull_requests(self, limit: int) -> Iterator[IssueHistory]:
         """Yield the merged pull requests as `closed_issues`."""
-        return read_histories(self._api, MERGED_PULL_REQUESTS_QUERY, most=most)
+        return read_histories(self._api, MERGED_PULL_REQUESTS_QUERY, limit=limit)
 
     def timeline(self, number: int) -> tuple[TimelineEvent, ...]:
         """The timeline of an issue, oldest first; at most 2,000 entries."""

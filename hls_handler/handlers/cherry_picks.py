@@ -310,16 +310,16 @@ def _find_change(
     if pull.commits < 2:
         return squashed
     merged = reader.commits_between(pull.base_sha, merge)
-    own = reader.commits_between(pull.base_sha, pull.head_sha)
+    comparison = reader.commits_between(pull.base_sha, pull.head_sha)
     unlisted = "GitHub does not list its commits, or lists more than 250"
-    if merged is None or own is None or not merged.commits or not own.commits:
+    if merged is None or comparison is None or not merged.commits or not comparison.commits:
         raise _NotPicked(unlisted)
     if merged.total > len(merged.commits):
         raise _NotPicked(unlisted)
     rebased = merged.commits[-pull.commits :]
-    if rebased[-1].message != own.commits[-1].message:
+    if rebased[-1].message != comparison.commits[-1].message:
         return squashed
-    if [commit.message for commit in rebased] != [commit.message for commit in own.commits]:
+    if [commit.message for commit in rebased] != [commit.message for commit in comparison.commits]:
         raise _NotPicked("the merged commits are not those of the pull request")
     before = reader.files_at(rebased[0].sha).parents()
     if len(before) != 1:

@@ -163,10 +163,10 @@ def find_conversation(event: Event, rule: Rule) -> Conversation | None:
     """Return the issue or pull request of the event. If the event closes it, the settings can name
     another issue.
     """
-    own = find_own_conversation(event)
+    event_conversation = find_own_conversation(event)
     if not event.is_closing:
-        return own
-    return find_fallback_issue(rule) or own
+        return event_conversation
+    return find_fallback_issue(rule) or event_conversation
 
 
 def find_own_conversation(event: Event) -> Conversation | None:
@@ -218,8 +218,12 @@ def check_conversation(
     if isinstance(conversation, PullRequest):
         kind = "pull request"
     name = f"the {kind} {event.repository.full_name}#{conversation.number}"
-    own = event.conversation
-    was_closed = event.is_closing and own is not None and own.number == conversation.number
+    event_conversation = event.conversation
+    was_closed = (
+        event.is_closing
+        and event_conversation is not None
+        and event_conversation.number == conversation.number
+    )
     is_closed = conversation.state == "closed"
     if is_closed and not was_closed and not may_be_closed:
         raise Superseded(f"{name} is closed")

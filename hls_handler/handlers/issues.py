@@ -231,12 +231,12 @@ def _read_author_comments(
     comments = {comment.id: comment for comment in newest}
     if event.comment is not None:  # GitHub's list may not have it yet
         comments.setdefault(event.comment.id, event.comment)
-    own = [
+    author_comments = [
         comment
         for comment in comments.values()
         if comment.user.id == issue.user.id and MARKER not in comment.body
     ]
-    return newest_within_budget(own, source.limits.input_tokens, count_comment_tokens)
+    return newest_within_budget(author_comments, source.limits.input_tokens, count_comment_tokens)
 
 
 def list_texts(facts: IssueFacts) -> HistoryUpdate:

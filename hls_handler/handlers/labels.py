@@ -124,8 +124,8 @@ def list_wanted_labels(
     """Return the names of labels that a reply asks for and settings allow, except labels of the
     groups `without`.
     """
-    of_fields = _list_labels_of_fields(reply, without)
-    labels = [*of_fields, *_choose_suggested([reply], offer).chosen]
+    field_labels = _list_labels_of_fields(reply, without)
+    labels = [*field_labels, *_choose_suggested([reply], offer).chosen]
     allowed = [label.name for label in labels if find_prohibition(label.name, settings) is None]
     return tuple(dict.fromkeys(allowed))
 

@@ -128,10 +128,10 @@ def gather(source: FactSource, *, finds_tests: bool = True) -> OracleFacts:
     return OracleFacts(pull, changed, chosen_tests, left_out, no_mirror)
 
 
-def _choose_first(paths: Sequence[str], most: int, limits: PromptLimits) -> tuple[str, ...]:
+def _choose_first(paths: Sequence[str], max_paths: int, limits: PromptLimits) -> tuple[str, ...]:
     chosen = [
         path for path in paths if path.isprintable() and not limits.ignored_paths.excludes(path)
-    ][:most]
+    ][:max_paths]
     last_first = newest_within_budget(chosen[::-1], limits.input_tokens // 2, estimate_tokens)
     return last_first[::-1]
 

@@ -103,7 +103,7 @@ def _find_previous(release: Release, releases: Sequence[Release]) -> Release | N
         is_candidate = not other.draft and (release.prerelease or not other.prerelease)
         if other.published_at is not None and is_candidate:
             older.setdefault(other.published_at, other)
-    before = [at for at in older if at < release.published_at]
+    before = [published_at for published_at in older if published_at < release.published_at]
     if not before:
         return None
     return older[max(before)]

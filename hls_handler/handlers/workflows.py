@@ -119,9 +119,9 @@ def explain(
     if conversation is None:
         return End("done", NO_CONVERSATION)
     job.choose(conversation)
-    of_commit = _read_explained(job, facts)
+    commit_runs = _read_explained(job, facts)
     explained = tuple(
-        explanation for explanation in of_commit if not explanation.is_section_of(facts.run)
+        explanation for explanation in commit_runs if not explanation.is_section_of(facts.run)
     )
     same = _find_same_failure(facts, explained)
     skipped = skipped or same
@@ -129,7 +129,7 @@ def explain(
         job.note(omitted=describe_omissions(facts))
     variables = handler.variables(facts)
     list_variables = partial(
-        list_comment_variables, facts, earlier_cause=_find_earlier_cause(facts.run, of_commit)
+        list_comment_variables, facts, earlier_cause=_find_earlier_cause(facts.run, commit_runs)
     )
     answered = answer(job, variables, list_variables, skipped)
     state = _dump_explained(facts, answered.analysis, explained)
@@ -334,7 +334,7 @@ def _dump_explained(
         if isinstance(reply, WorkflowAnalysis):
             cause = reply.cause
             quote = reply.quote
-        own = ExplainedRun(
+        explained_run = ExplainedRun(
             run.workflow_id,
             run.event,
             run.head_sha,
@@ -344,7 +344,7 @@ def _dump_explained(
             quote,
             run.name,
         )
-        explained = (*explained, own)
+        explained = (*explained, explained_run)
     if not explained:
         return None
     return EXPLAINED.dump_json(explained).decode()

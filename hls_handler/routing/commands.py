@@ -151,10 +151,10 @@ def list_needed_events(effective: EffectiveSettings, settings: Settings) -> froz
     """Return the names of the events that GitHub must send for an entry of `repositories`, commands
     included.
     """
-    of_commands = (
+    command_keys = (
         key for key in (*BY_PEOPLE, RERUN_CHECK) if may_be_command(key, effective, settings)
     )
-    return frozenset(key.partition(".")[0] for key in (*effective.events, *of_commands))
+    return frozenset(key.partition(".")[0] for key in (*effective.events, *command_keys))
 
 
 def route_command(
@@ -176,9 +176,9 @@ def route_command(
     # another bot may have the same command
     if not getattr(effective.features, command.name.replace("-", "_"), True):
         return None
-    own = find_own_action(routing_input, settings, accounts)
-    if own is not None:
-        return own
+    own_action = find_own_action(routing_input, settings, accounts)
+    if own_action is not None:
+        return own_action
     if routing_input.sender_is_bot:
         reason = f"{routing_input.sender} is a bot; only people can give HLS commands"
         return Ignored("other bot", reason)

@@ -195,9 +195,9 @@ def find_ignored(
     irrelevant = _find_irrelevant(routing_input, prompt_file, accounts)
     if irrelevant is not None:
         return irrelevant
-    own = find_own_action(routing_input, settings, accounts)
-    if own is not None:
-        return own
+    own_action = find_own_action(routing_input, settings, accounts)
+    if own_action is not None:
+        return own_action
     if routing_input.event == "issue_comment" and not _is_question(routing_input, accounts):
         whom = f"@{mentioned_name(accounts[0].login)}" if accounts else "HLS's account"
         reason = f"the comment neither asks how to start nor asks {whom} anything"
