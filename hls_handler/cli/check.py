@@ -282,9 +282,9 @@ def _describe_fallback_reviews(settings: Settings) -> Iterator[Sentence]:
     for index, fallback in enumerate(settings.claude.fallbacks):
         if fallback.review_model is None:
             key = f"claude.fallbacks[{index}]"
-            own = f"reviews by {fallback.name} use its model {fallback.default_model()}"
+            clause = f"reviews by {fallback.name} use its model {fallback.default_model()}"
             where = settings.sources.where(f"{key}.model")
-            note = f"{where}: note: {own}; {key}.review_model names another"
+            note = f"{where}: note: {clause}; {key}.review_model names another"
             yield Sentence(note, Kind.FALLBACK_REVIEWS)
 
 

@@ -101,13 +101,13 @@ def _check_github(settings: Settings, facts: list[str]) -> Iterator[Sentence]:
                     yield from _check_entry(settings, effective, github, identity)
                     yield from _check_webhooks(settings, effective, list_hooks)
     except SettingsError as exc:
-        yield from _of_kind(Kind.PROXY, exc.problems)
+        yield from _to_sentences(Kind.PROXY, exc.problems)
     except HlsError as exc:
         where = settings.sources.where(settings.github.credential_key)
         yield Sentence(f"{where}: {with_remedy(exc)}", Kind.GITHUB)
 
 
-def _of_kind(kind: Kind, problems: Iterable[str]) -> Iterator[Sentence]:
+def _to_sentences(kind: Kind, problems: Iterable[str]) -> Iterator[Sentence]:
     return (Sentence(problem, kind) for problem in problems)
 
 
@@ -132,7 +132,7 @@ def _check_entry(
             effective.pattern, with_webhooks=settings.catch_up.enabled
         )
         problems = [f"{entry}: {sentence}" for sentence in missing]
-        yield from _of_kind(Kind.MISSING_PERMISSION, problems)
+        yield from _to_sentences(Kind.MISSING_PERMISSION, problems)
         yield from _find_missing_issues(settings, effective, github)
         yield from _find_unlisted_labels(settings, effective, github)
         yield from _find_misnamed_file(effective, github)
@@ -226,11 +226,11 @@ def _check_identity(
 ) -> Iterator[Sentence]:
     where = settings.sources.where(settings.github.credential_key)
     rejected = [f"{where}: {with_remedy(failure)}" for failure in failures]
-    yield from _of_kind(Kind.GITHUB, rejected)
+    yield from _to_sentences(Kind.GITHUB, rejected)
     lacking = [f"{where}: {sentence}" for sentence in identity.missing]
-    yield from _of_kind(Kind.MISSING_PERMISSION, lacking)
+    yield from _to_sentences(Kind.MISSING_PERMISSION, lacking)
     expiring = [f"{where}: {sentence}; {EXPIRY_REMEDY}" for sentence in identity.expiring]
-    yield from _of_kind(Kind.TOKEN_EXPIRES, expiring)
+    yield from _to_sentences(Kind.TOKEN_EXPIRES, expiring)
     needed = frozenset(
         name
         for entry in table.all()
@@ -261,7 +261,7 @@ def _check_claude(
     try:
         client = connect_claude(settings.claude)
     except SettingsError as exc:
-        yield from _of_kind(Kind.PROXY, exc.problems)
+        yield from _to_sentences(Kind.PROXY, exc.problems)
         return
     failed = set[str]()  # key paths of providers whose models would all fail
     with client as claude:
@@ -300,6 +300,6 @@ def _check_vectors(settings: Settings) -> Iterator[Sentence]:
             with closing(vectors):
                 vectors.check()
     except SettingsError as exc:
-        yield from _of_kind(Kind.PROXY, exc.problems)
+        yield from _to_sentences(Kind.PROXY, exc.problems)
     except VectorsUnavailable as exc:
         yield Sentence(f"{settings.sources.where('retrieval')}: {exc}", Kind.RETRIEVAL)

@@ -56,12 +56,12 @@ def load_repository_files(
                     file = find_organization_file(github, owner)
                     stored[owner] = to_stored_file(file, stored_file, organization_file(owner))
     library = partial(load_checked, settings)
-    own, *others = describe_repository_files(
+    own_file, *others = describe_repository_files(
         settings, effective, repository, stored.get, library, is_live=live
     )
     if effective.features.repository_settings and stored.get(repository) is None:
-        own = replace(own, sentence=f"{own.sentence}; --live reads it from GitHub")
-    return [own, *others]
+        own_file = replace(own_file, sentence=f"{own_file.sentence}; --live reads it from GitHub")
+    return [own_file, *others]
 
 
 @config_commands.command()

@@ -48,7 +48,7 @@ class FiguresPages(Pages):
         self._read = frame.ports.cache(
             partial(read_report, self._store),
             max_age_s=MAX_AGE_S,
-            most=MAX_REPORTS,
+            max_entries=MAX_REPORTS,
         )
 
     def routes(self) -> Sequence[BaseRoute]:

@@ -68,11 +68,11 @@ class ConsolePorts:
     clock: Callable[[], float] = monotonic  # seconds
     form_timeout_s: float = BODY_TIMEOUT_S
 
-    def cache(self, read: Callable[..., Any], *, max_age_s: float, most: int = 1) -> Any:
+    def cache(self, read: Callable[..., Any], *, max_age_s: float, max_entries: int = 1) -> Any:
         """Return `read` with a cache, which all threads share: one of them reads, and the others
         wait.
         """
-        results = TTLCache[Any, Any](most, max_age_s, timer=self.clock)
+        results = TTLCache[Any, Any](max_entries, max_age_s, timer=self.clock)
         return cached(results, condition=Condition())(read)
 
 

@@ -130,10 +130,10 @@ class LogStreams:
         """Return the number of the last line that the client has; 0 if it has none of this
         process.
         """
-        own = re.fullmatch(rf"{self._process}-([0-9]{{1,15}})", last_id)
-        if own is None:
+        match = re.fullmatch(rf"{self._process}-([0-9]{{1,15}})", last_id)
+        if match is None:
             return 0
-        return int(own[1])
+        return int(match[1])
 
     async def _follow(self) -> None:
         """Add new lines to the open streams until there are none, or until they end."""

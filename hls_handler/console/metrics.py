@@ -181,11 +181,11 @@ def show_metrics(
         )
         return PlainTextResponse(sentence, 401, headers={"www-authenticate": "Bearer"})
     try:
-        of_store = stored(has_authors=frame.settings.metrics.authors)
+        store_metrics = stored(has_authors=frame.settings.metrics.authors)
     except StoreUnavailable:
-        of_store = []  # hls_health_state is most useful now
-    of_process = _of_process(frame, is_store_readable=bool(of_store))
-    return _expose([*of_process, *of_store])
+        store_metrics = []  # hls_health_state is most useful now
+    process_metrics = _list_process_metrics(frame, is_store_readable=bool(store_metrics))
+    return _expose([*process_metrics, *store_metrics])
 
 
 def _expose(metrics: list[Metric]) -> Response:
@@ -202,7 +202,7 @@ def _expose(metrics: list[Metric]) -> Response:
     return Response(encode(Collected()), headers=headers)
 
 
-def _of_process(frame: Frame, *, is_store_readable: bool) -> Iterator[Metric]:
+def _list_process_metrics(frame: Frame, *, is_store_readable: bool) -> Iterator[Metric]:
     """Yield the metrics that this process has without the database."""
     # without a value, a gauge has no series
     from prometheus_client.core import (
@@ -254,10 +254,10 @@ def _token_expiry(metrics: Mapping[str, Any]) -> Metric:
 
 def read_metrics(store: Storage, *, has_authors: bool = False) -> list[Metric]:
     """Return the metrics that the database has. Blocks; raises `StoreUnavailable`."""
-    return [*_of_store(store, has_authors)]
+    return [*_list_store_metrics(store, has_authors)]
 
 
-def _of_store(store: Storage, has_authors: bool) -> Iterator[Metric]:
+def _list_store_metrics(store: Storage, has_authors: bool) -> Iterator[Metric]:
     from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
     from prometheus_client.core import GaugeMetricFamily as Gauge
 

@@ -167,7 +167,7 @@ class OverviewPage(Pages):
         self._read = frame.ports.cache(
             partial(read_overview, self._store),
             max_age_s=MAX_OVERVIEW_AGE_S,
-            most=len(PERIOD_TITLES),
+            max_entries=len(PERIOD_TITLES),
         )
 
     def routes(self) -> Sequence[BaseRoute]:

@@ -644,10 +644,10 @@ def format_report(
                 for line in outcome.summary.splitlines()
                 if any(map(str.isalnum, line))  # not the border of a table
             ]
-            most = len(lines) if has_comments else MAX_CHECK_LINES
-            yield from lines[:most]
-            if len(lines) > most:
-                more = count(len(lines) - most, "more line")
+            max_lines = len(lines) if has_comments else MAX_CHECK_LINES
+            yield from lines[:max_lines]
+            if len(lines) > max_lines:
+                more = count(len(lines) - max_lines, "more line")
                 yield f"    ({more}, which `hls deliveries show` prints)"
 
 

@@ -320,9 +320,9 @@ def _find_network_problem(network: str) -> str | None:
 
 
 def _find_url_path_problem(path: str) -> str | None:
-    for own in RESERVED_PATHS:
-        if path == own or path.startswith(f"{own}/"):
-            return f"is used by the service itself, which serves {own}; choose another"
+    for reserved in RESERVED_PATHS:
+        if path == reserved or path.startswith(f"{reserved}/"):
+            return f"is used by the service itself, which serves {reserved}; choose another"
     return None
 
 

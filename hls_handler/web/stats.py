@@ -104,7 +104,7 @@ def make_stats(
         "processing_time": _describe_histogram(by_name["processing_le"]),
         "time_to_first_reply": _describe_histogram(by_name["first_reply_le"]),
         "events_by_type": by_name["event"],
-        "events_by_repo": {name: sum(of_name.values()) for name, of_name in events.items()},
+        "events_by_repo": {name: sum(numbers.values()) for name, numbers in events.items()},
         "handlers": _nest(by_name["handler"]),
         "repositories": outcomes,
         "ignored_by_reason": by_name["ignored"],
@@ -126,7 +126,7 @@ def make_stats(
         },
         "cost_usd": sum(by_name[COST].values()) / 1_000_000,
         "cost_by_repository": {
-            name: sum(of_name.values()) / 1_000_000 for name, of_name in costs.items()
+            name: sum(amounts.values()) / 1_000_000 for name, amounts in costs.items()
         },
         "claude_api": {
             "requests_made": sum(by_name["claude_calls"].values()),

@@ -192,12 +192,12 @@ class WebhookSecrets:
     def __init__(self, settings: Settings, table: RepositoryTable) -> None:
         self._table = table
         self._global = webhook_secrets(settings.github.webhook_secret)
-        own = (
+        repository_secrets = (
             secret
             for entry in settings.repositories
             for secret in webhook_secrets(entry.webhook_secret)
         )
-        self._all = tuple(dict.fromkeys((*self._global, *own)))
+        self._all = tuple(dict.fromkeys((*self._global, *repository_secrets)))
 
     def find_matching(self, body: bytes, signature: bytes) -> bytes | None:
         """Return the secret with which `body` was signed, or None. Signatures are compared in
