@@ -133,24 +133,6 @@ def is_inside(imported: str, package: str) -> bool:
     return imported == package or imported.startswith(f"{package}.")
 
 
-def cycle_in(graph: Mapping[str, set[str]]) -> list[str]:
-    """One import cycle, as ["a", "b", "a"]; [] if there is none."""
-
-    def visit(package: str, path: list[str]) -> list[str]:
-        if package in path:
-            return [*path[path.index(package) :], package]
-        return next(
-            (
-                found
-                for other in sorted(graph.get(package, ()))
-                if (found := visit(other, [*path, package]))
-            ),
-            [],
-        )
-
-    return next((found for package in sorted(graph) if (found := visit(package, []))), [])
-
-
 def test_table_of_layers_lists_every_package() -> None:
     assert {package_of(name_of(path)) for path in modules()} - {""} == set(LAYER_OF)
 
@@ -187,6 +169,23 @@ def test_serving_with_sqlite_loads_no_module_of_the_sandbox_and_no_large_library
 
 
 def test_packages_have_no_import_cycles() -> None:
+    def cycle_in(graph: Mapping[str, set[str]]) -> list[str]:
+        """One import cycle, as ["a", "b", "a"]; [] if there is none."""
+
+        def visit(package: str, path: list[str]) -> list[str]:
+            if package in path:
+                return [*path[path.index(package) :], package]
+            return next(
+                (
+                    found
+                    for other in sorted(graph.get(package, ()))
+                    if (found := visit(other, [*path, package]))
+                ),
+                [],
+            )
+
+        return next((found for package in sorted(graph) if (found := visit(package, []))), [])
+
     graph: dict[str, set[str]] = {}
     for module, imported in all_imports():
         if package_of(imported) in LAYER_OF:
@@ -229,6 +228,28 @@ def test_architecture_md_has_the_same_table_of_layers() -> None:
 
 
 def test_architecture_md_lists_every_catch_all() -> None:
+    def find_catch_alls(path: Path) -> Iterator[str]:
+        """Yield the innermost functions that catch `Exception`, `BaseException` or everything, and
+        do not re-raise it.
+        """
+        functions = [
+            node
+            for node in modules()[path]
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        ]
+        for handler in (node for node in modules()[path] if isinstance(node, ast.ExceptHandler)):
+            caught = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
+            names = {
+                node.id if isinstance(node, ast.Name) else "" if node else "Exception"
+                for node in caught
+            }
+            is_reraised = isinstance(handler.body[-1], ast.Raise) and handler.body[-1].exc is None
+            if names & {"Exception", "BaseException"} and not is_reraised:
+                enclosing = [
+                    f for f in functions if f.lineno <= handler.lineno <= (f.end_lineno or 0)
+                ]
+                yield max(enclosing, key=lambda f: f.lineno).name if enclosing else "module"
+
     catch_alls = sorted(
         f"{path}: {function}" for path in modules() for function in find_catch_alls(path)
     )
@@ -236,30 +257,18 @@ def test_architecture_md_lists_every_catch_all() -> None:
     assert sorted(f"{path}: {function}" for path, function in listed) == catch_alls
 
 
-def find_catch_alls(path: Path) -> Iterator[str]:
-    """Yield the innermost functions that catch `Exception`, `BaseException` or everything, and do
-    not re-raise it.
-    """
-    functions = [
-        node for node in modules()[path] if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-    ]
-    for handler in (node for node in modules()[path] if isinstance(node, ast.ExceptHandler)):
-        caught = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
-        names = {
-            node.id if isinstance(node, ast.Name) else "" if node else "Exception"
-            for node in caught
-        }
-        is_reraised = isinstance(handler.body[-1], ast.Raise) and handler.body[-1].exc is None
-        if names & {"Exception", "BaseException"} and not is_reraised:
-            enclosing = [f for f in functions if f.lineno <= handler.lineno <= (f.end_lineno or 0)]
-            yield max(enclosing, key=lambda f: f.lineno).name if enclosing else "module"
-
-
 def test_the_manifest_of_the_app_has_the_event_of_every_handler() -> None:
     assert HANDLERS.keys() <= set(APP_EVENTS)
 
 
 def test_guide_for_a_new_handler_names_every_module_that_names_all_events_with_a_handler() -> None:
+    def find_strings(path: Path) -> set[str]:
+        return {
+            node.value
+            for node in modules()[path]
+            if isinstance(node, ast.Constant) and type(node.value) is str
+        }
+
     guide = re.search(r"^### A new handler\n(.*?)^##", ARCHITECTURE, re.DOTALL | re.MULTILINE)
     assert guide is not None
     places = {
@@ -272,14 +281,6 @@ def test_guide_for_a_new_handler_names_every_module_that_names_all_events_with_a
     assert places - set(re.findall(r"`([^`]+\.py)`", guide[1])) == {"settings/github_events.py"}
 
 
-def find_strings(path: Path) -> set[str]:
-    return {
-        node.value
-        for node in modules()[path]
-        if isinstance(node, ast.Constant) and type(node.value) is str
-    }
-
-
 def test_architecture_md_is_short() -> None:
     assert len(ARCHITECTURE) <= 15_000
 
@@ -290,21 +291,20 @@ def test_architecture_md_begins_with_the_run_of_issues() -> None:
     assert listing[1] == textwrap.dedent(inspect.getsource(IssueHandler.run))
 
 
-def find_drawn_errors() -> dict[str, str]:
-    """Map each error in the drawing of errors.py to its base by the indentation: four characters
-    per level.
-    """
-    base_at: dict[int, str] = {}
-    found: dict[str, str] = {}
-    drawing = (errors.__doc__ or "").split("\n\n")[1]
-    for branches, name in re.findall(r"^([│├└─ ]*)([A-Z]\w+)(?= |$)", drawing, re.MULTILINE):
-        level = len(branches) // 4
-        base_at[level] = name
-        found[name] = base_at[level - 1] if level else "Exception"
-    return found
-
-
 def test_the_tree_of_errors_shows_every_error_below_its_base() -> None:
+    def find_drawn_errors() -> dict[str, str]:
+        """Map each error in the drawing of errors.py to its base by the indentation: four
+        characters per level.
+        """
+        base_at: dict[int, str] = {}
+        found: dict[str, str] = {}
+        drawing = (errors.__doc__ or "").split("\n\n")[1]
+        for branches, name in re.findall(r"^([│├└─ ]*)([A-Z]\w+)(?= |$)", drawing, re.MULTILINE):
+            level = len(branches) // 4
+            base_at[level] = name
+            found[name] = base_at[level - 1] if level else "Exception"
+        return found
+
     classes = (
         node
         for path, nodes in modules().items()

@@ -29,14 +29,6 @@ def read_pins(name: str) -> dict[str, str]:
     return {canonicalize_name(package): version for package, version in pins}
 
 
-def read_direct(name: str) -> dict[str, str]:
-    text = (ROOT / name).read_text(encoding="utf-8").partition(DIRECT)[0]
-    return {
-        canonicalize_name(package): version
-        for package, version in re.findall(r"^([\w.-]+)==([\w.]+)", text, re.MULTILINE)
-    }
-
-
 @pytest.mark.parametrize(
     ("ranges", "files"),
     [
@@ -50,6 +42,13 @@ def read_direct(name: str) -> dict[str, str]:
 def test_ranges_name_what_hls_imports_and_have_the_tested_versions(
     ranges: list[str], files: list[str]
 ) -> None:
+    def read_direct(name: str) -> dict[str, str]:
+        text = (ROOT / name).read_text(encoding="utf-8").partition(DIRECT)[0]
+        return {
+            canonicalize_name(package): version
+            for package, version in re.findall(r"^([\w.-]+)==([\w.]+)", text, re.MULTILINE)
+        }
+
     tested = {name: version for file in files for name, version in read_direct(file).items()}
     parsed = {canonicalize_name(one.name): one for one in map(Requirement, ranges)}
     assert parsed.keys() == tested.keys()

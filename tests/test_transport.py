@@ -230,6 +230,13 @@ def test_invalid_header_gives_none(header: dict[str, str]) -> None:
 
 
 def test_request_whose_body_is_read_slowly_ends_at_the_limit() -> None:
+    def read_slowly(server: socket.socket, sizes: list[int], ended: threading.Event) -> None:
+        """Read at most 1 MB a second."""
+        connection, _ = server.accept()
+        with connection:
+            while not ended.wait(0.01):
+                sizes.append(len(connection.recv(10_000)))
+
     body = "x" * 30_000_000
     sizes: list[int] = []
     ended = threading.Event()
@@ -243,11 +250,3 @@ def test_request_whose_body_is_read_slowly_ends_at_the_limit() -> None:
             ended.set()
             reading.join()
     assert sum(sizes) < len(body)
-
-
-def read_slowly(server: socket.socket, sizes: list[int], ended: threading.Event) -> None:
-    """Read at most 1 MB a second."""
-    connection, _ = server.accept()
-    with connection:
-        while not ended.wait(0.01):
-            sizes.append(len(connection.recv(10_000)))

@@ -35,21 +35,6 @@ def test_verb_agrees_with_its_number(number: int, present: str, past: str) -> No
     assert agree(number, "is", "are") == present
 
 
-def _reject(name: str) -> str:
-    raise ValueError(f"{name!r} is not one of a and b")
-
-
-class _Shape(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    text: str = "text"
-    name: Annotated[str, AfterValidator(_reject)] = "a"
-    kind: Literal["bug", "question"] = "bug"
-    number: int = Field(1, ge=0, le=9)
-    items: list[int] = Field([], max_length=2)
-    is_open: bool = True
-    below: dict[str, str] = {}
-
-
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
@@ -69,8 +54,21 @@ class _Shape(BaseModel):
     ],
 )
 def test_phrases_of_pydantic_are_reworded(given: str, sentence: str) -> None:
+    def reject(name: str) -> str:
+        raise ValueError(f"{name!r} is not one of a and b")
+
+    class Shape(BaseModel):
+        model_config = ConfigDict(extra="forbid")
+        text: str = "text"
+        name: Annotated[str, AfterValidator(reject)] = "a"
+        kind: Literal["bug", "question"] = "bug"
+        number: int = Field(1, ge=0, le=9)
+        items: list[int] = Field([], max_length=2)
+        is_open: bool = True
+        below: dict[str, str] = {}
+
     with pytest.raises(ValidationError) as caught:
-        _Shape.model_validate_json(given)
+        Shape.model_validate_json(given)
     assert describe_invalid(caught.value.errors()[0], whole="the body") == sentence
 
 

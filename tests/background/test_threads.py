@@ -109,10 +109,6 @@ def test_stop_ends_a_wait_inside_run() -> None:
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 
 
-def pass_check() -> None:
-    pass
-
-
 def make_health() -> Health:
     return Health(lambda: NOON)
 
@@ -139,6 +135,9 @@ def make_health() -> Health:
 def test_failed_check_is_shown_and_the_next_check_runs(
     error: Exception, found: ComponentHealth
 ) -> None:
+    def pass_check() -> None:
+        pass
+
     def check() -> None:
         raise error
 
@@ -249,12 +248,11 @@ def test_rows_are_deleted_after_the_days_of_the_settings() -> None:
     ]
 
 
-class UnavailableStore(FakeStore):
-    def delete_bodies(self, *, after: timedelta, most: int) -> int:
-        raise StoreUnavailable("locked")
-
-
 def test_unavailable_store_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    class UnavailableStore(FakeStore):
+        def delete_bodies(self, *, after: timedelta, most: int) -> int:
+            raise StoreUnavailable("locked")
+
     with caplog.at_level(logging.WARNING):
         retain(UnavailableStore(), [])
     assert [record.message for record in caplog.records] == ["old deliveries could not be deleted"]

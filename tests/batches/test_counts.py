@@ -12,15 +12,6 @@ from tests.engine.world import World, open_world
 from tests.queue.builders import queued
 
 
-def read_metric(world: World, name: str, **labels: str) -> float:
-    return next(
-        sample.value
-        for metric in read_metrics(world.store)
-        for sample in metric.samples
-        if sample.name == name and sample.labels == labels
-    )
-
-
 def test_queue_and_list_leave_batches_out() -> None:
     with open_world() as world:
         begin_batch(world.store, 2, 3)
@@ -50,6 +41,14 @@ def test_event_that_ends_a_batch_delivery_is_not_counted_twice() -> None:
 
 
 def test_cost_of_batches_is_that_of_the_ledger_and_marked_after_retention() -> None:
+    def read_metric(world: World, name: str, **labels: str) -> float:
+        return next(
+            sample.value
+            for metric in read_metrics(world.store)
+            for sample in metric.samples
+            if sample.name == name and sample.labels == labels
+        )
+
     with open_world() as world:
         begin_batch(world.store, 2, 3)
         world.accept(guid="webhook", number=9)

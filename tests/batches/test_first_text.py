@@ -274,14 +274,13 @@ def test_event_of_a_private_repository_has_no_times_and_counts_of_now() -> None:
     ]
 
 
-def route(event: Event) -> Rule:
-    given = service_settings()
-    routed = Router(given, RepositoryTable(given), library()).route(from_event(event))
-    assert isinstance(routed, Rule)
-    return routed
-
-
 def test_handler_of_issues_asks_about_the_first_text_and_plans_labels() -> None:
+    def route(event: Event) -> Rule:
+        given = service_settings()
+        routed = Router(given, RepositoryTable(given), library()).route(from_event(event))
+        assert isinstance(routed, Rule)
+        return routed
+
     reader = read(CHANGED)
     event = event_of(first_of(CHANGED))
     rule = route(event)

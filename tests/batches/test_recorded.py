@@ -49,16 +49,15 @@ def progress(world: World, batch: int = 1) -> Progress:
     return world.store.batches.load_progress(found)
 
 
-def count_rows(world: World) -> dict[str, int]:
-    with world.store.database.reading() as connection:
-        rows = {
-            table.name: connection.execute(select(func.count()).select_from(table)).scalar_one()
-            for table in metadata.sorted_tables
-        }
-    return {name: number for name, number in rows.items() if number}
-
-
 def test_recorded_delivery_writes_only_its_own_tables(world: World) -> None:
+    def count_rows(world: World) -> dict[str, int]:
+        with world.store.database.reading() as connection:
+            rows = {
+                table.name: connection.execute(select(func.count()).select_from(table)).scalar_one()
+                for table in metadata.sorted_tables
+            }
+        return {name: number for name, number in rows.items() if number}
+
     begin(world, *NUMBERS)
     process(world)
     assert progress(world).state == "done"
@@ -178,26 +177,25 @@ def test_cost_is_that_of_the_ledger_after_retention(world: World) -> None:
 
 
 def test_kill_at_each_point_repeats_at_most_the_call_in_flight() -> None:
+    def run_killed(at: int) -> int:
+        """Kill the process at a point, continue, and return how often Claude was asked; of 0,
+        return the number of points.
+        """
+        killer = Killer(at)
+        with open_world() as world, pytest.MonkeyPatch.context() as patch:
+            begin(world, *NUMBERS)
+            install(world, killer, patch)
+            killer.until_done(lambda: process(world), world.store.queue.release_all_leases)
+            found = progress(world)
+            assert (found.state, [one.state for one in found.deliveries]) == ("done", ["done"] * 3)
+            return len(world.claude.asked) if at else killer.passed
+
     points = run_killed(0)
     assert points > 20
     asked = [run_killed(at) for at in range(1, points + 1)]
     assert set(asked) == {3, 4}
     # of each of three calls: after the reply, and before the commit that stores it
     assert asked.count(4) <= 6
-
-
-def run_killed(at: int) -> int:
-    """Kill the process at a point, continue, and return how often Claude was asked; of 0, return
-    the number of points.
-    """
-    killer = Killer(at)
-    with open_world() as world, pytest.MonkeyPatch.context() as patch:
-        begin(world, *NUMBERS)
-        install(world, killer, patch)
-        killer.until_done(lambda: process(world), world.store.queue.release_all_leases)
-        found = progress(world)
-        assert (found.state, [one.state for one in found.deliveries]) == ("done", ["done"] * 3)
-        return len(world.claude.asked) if at else killer.passed
 
 
 def set_limits(world: World, **claude: object) -> None:

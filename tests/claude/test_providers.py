@@ -352,23 +352,22 @@ def test_models_are_looked_up_where_the_service_lists_them(server: FakeServer) -
     assert server.calls == ["GET /models/gpt-5-mini", "GET /models/other", "GET /models/gone"]
 
 
-def requires_all(node: Any) -> bool:
-    """Return whether each object requires all of its properties and allows no others, as OpenAI's
-    strict mode does.
-    """
-    if isinstance(node, list):
-        return all(map(requires_all, node))
-    if not isinstance(node, dict):
-        return True
-    names = set(node.get("properties", ()))
-    is_closed = "properties" not in node or (
-        names == set(node["required"]) and node["additionalProperties"] is False
-    )
-    return is_closed and all(map(requires_all, node.values()))
-
-
 @pytest.mark.parametrize("reply", REPLY_TYPES)
 def test_schemas_are_strict_and_without_keywords_that_an_api_rejects(reply: str) -> None:
+    def requires_all(node: Any) -> bool:
+        """Return whether each object requires all of its properties and allows no others, as
+        OpenAI's strict mode does.
+        """
+        if isinstance(node, list):
+            return all(map(requires_all, node))
+        if not isinstance(node, dict):
+            return True
+        names = set(node.get("properties", ()))
+        is_closed = "properties" not in node or (
+            names == set(node["required"]) and node["additionalProperties"] is False
+        )
+        return is_closed and all(map(requires_all, node.values()))
+
     schema = request_schema(REPLY_TYPES[reply].model_json_schema())
     assert requires_all(schema)
     rejected = ("maxLength", "maxItems", "minimum", "maximum", "default")

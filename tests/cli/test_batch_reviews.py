@@ -150,11 +150,6 @@ def batch(hls: Hls, folder: Path, sandbox: Sandbox, commits: Commits) -> Hls:
     return lambda *options: hls("batch", *options)
 
 
-def find_writes(sandbox: Sandbox) -> list[str]:
-    requests = [one for one in sandbox.requests.all("github") if one.writes]
-    return [one.path for one in requests if "git-upload-pack" not in one.path]
-
-
 def show(batch: Hls) -> dict[str, Any]:
     document: dict[str, Any] = json.loads(succeed(batch("show", "1", "--json")))
     return document
@@ -203,6 +198,10 @@ def test_reviews_use_the_prompt_that_settings_choose_for_the_repository(
 def test_merged_pull_requests_are_reviewed_as_they_were_and_nothing_is_written(
     batch: Hls, sandbox: Sandbox, commits: Commits, claude: Claude
 ) -> None:
+    def find_writes(sandbox: Sandbox) -> list[str]:
+        requests = [one for one in sandbox.requests.all("github") if one.writes]
+        return [one.path for one in requests if "git-upload-pack" not in one.path]
+
     add_merged(sandbox, commits, *range(101, 121))
     succeed(batch("reviews", REPOSITORY, "--yes"))
     texts = [asked.user for asked in claude.asked]

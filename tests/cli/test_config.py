@@ -121,6 +121,12 @@ def test_rule_19_no_secret_of_the_service_is_printed(
 def test_stored_files_of_repository_and_organisation_are_applied(
     hls: Hls, folder: Path, store: Storage
 ) -> None:
+    def store_file(store: Storage, owner_id: int, owner: str, text: str) -> None:
+        """Store the settings file of a repository, or with a negative id of an organisation."""
+        stored = to_stored_file(FileAtRef("file", "c0ffee", text.encode()), None)
+        lease = begin(store, f"reader-{-owner_id}")
+        store.repository_files.save(lease, owner_id, owner, "hls", stored)
+
     (folder / "settings.yaml").write_text(f"{STORED}comments: {{tone: formal}}\n")
     store_file(store, 1, "octo/widgets", "comments: {tone: friendly}\n")
     store_file(store, -2, "octo", "lables: {}\nfeatures: {auto_commenting: false}\n")
@@ -136,13 +142,6 @@ def test_stored_files_of_repository_and_organisation_are_applied(
     assert "comments.tone = friendly   .github/hls.yaml:1 (comments.tone)" in lines
     off = "features.auto_commenting = false   Octo/.github: hls.yaml:2 (features.auto_commenting)"
     assert off in lines
-
-
-def store_file(store: Storage, owner_id: int, owner: str, text: str) -> None:
-    """Store the settings file of a repository, or with a negative id of an organisation."""
-    stored = to_stored_file(FileAtRef("file", "c0ffee", text.encode()), None)
-    lease = begin(store, f"reader-{-owner_id}")
-    store.repository_files.save(lease, owner_id, owner, "hls", stored)
 
 
 def test_a_repository_without_an_entry_is_reported_with_the_line_to_add(path: Path) -> None:

@@ -116,17 +116,16 @@ def test_dead_deliveries_are_discarded_with_a_reason_and_taken_back(
     assert results[0] == "3 to go."
 
 
-def reject(store: Storage, *statuses: int) -> None:
-    """Count rejected requests of the present hour."""
-    with store.database.writing() as connection:
-        for status in statuses:
-            counts = {("rejected", str(status)): 1}
-            CounterWriter(store.database).add(connection, counts)
-
-
 def test_why_of_an_event_that_was_not_received_names_unverified_requests_and_commands(
     hls: Hls, store: Storage, folder: Path
 ) -> None:
+    def reject(store: Storage, *statuses: int) -> None:
+        """Count rejected requests of the present hour."""
+        with store.database.writing() as connection:
+            for status in statuses:
+                counts = {("rejected", str(status)): 1}
+                CounterWriter(store.database).add(connection, counts)
+
     reject(store, 401, 401, 400)
     result = hls("why", "octo/widgets#7")
     assert (result.exit_code, result.stdout) == (1, "")

@@ -52,13 +52,12 @@ def page(sandbox: Sandbox, kind: str, number: int) -> str:
     return f"{sandbox.page_url}{REPOSITORY}/{kind}/{number}"
 
 
-def writes(sandbox: Sandbox) -> list[str]:
-    return [seen.path for seen in sandbox.requests.all("github") if seen.writes]
-
-
 def test_an_issue_is_tried_by_its_url_and_nothing_is_written(
     try_: Hls, sandbox: Sandbox, folder: Path
 ) -> None:
+    def writes(sandbox: Sandbox) -> list[str]:
+        return [seen.path for seen in sandbox.requests.all("github") if seen.writes]
+
     before = sorted(folder.iterdir())
     result = try_(page(sandbox, "issues", 11))
     assert (result.exit_code, result.stderr) == (0, "")

@@ -35,21 +35,6 @@ def prompts(hls: Hls, folder: Path) -> Hls:
     return partial(hls, "prompts")
 
 
-def call(
-    store: Storage,
-    lease: Lease,
-    prompt_id: str,
-    *,
-    cost_usd: float | None = None,
-    error: str | None = None,
-) -> None:
-    call_id = start_call(store, lease, prompt_id)
-    usage = None if cost_usd is None else Usage("claude-haiku", cost_usd=cost_usd)
-    store.calls.end(
-        lease, call_id, outcome="ok" if error is None else "failed", usage=usage, error=error
-    )
-
-
 def test_list_shows_events_and_files_and_creates_no_database(prompts: Hls, tmp_path: Path) -> None:
     listed = prompts("list")
     assert (listed.exit_code, listed.stderr) == (0, "")
@@ -72,6 +57,20 @@ def test_list_shows_events_and_files_and_creates_no_database(prompts: Hls, tmp_p
 
 
 def test_list_shows_a_line_for_each_version(prompts: Hls, store: Storage) -> None:
+    def call(
+        store: Storage,
+        lease: Lease,
+        prompt_id: str,
+        *,
+        cost_usd: float | None = None,
+        error: str | None = None,
+    ) -> None:
+        call_id = start_call(store, lease, prompt_id)
+        usage = None if cost_usd is None else Usage("claude-haiku", cost_usd=cost_usd)
+        store.calls.end(
+            lease, call_id, outcome="ok" if error is None else "failed", usage=usage, error=error
+        )
+
     found = re.match(r"issues/mine@[0-9a-f]{6}", prompts("list").stdout)
     assert found is not None
     mine, lease = found[0], begin(store, "g1")

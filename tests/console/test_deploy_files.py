@@ -28,16 +28,17 @@ def expressions(path: Path) -> list[str]:
     return [target["expr"] for panel in panels for target in panel.get("targets", ())]
 
 
-def metrics(page: str) -> Iterator[str]:
-    """Yield the names that a query can have."""
-    for name, kind in re.findall(r"^# TYPE (\S+) (\S+)$", page, re.MULTILINE):
-        yield from (
-            (f"{name}_bucket", f"{name}_sum", f"{name}_count") if kind == "histogram" else (name,)
-        )
-
-
 @pytest.mark.parametrize("path", [RULES, DASHBOARD], ids=str)
 def test_named_metrics_and_labels_exist(path: Path, browser: Browser) -> None:
+    def metrics(page: str) -> Iterator[str]:
+        """Yield the names that a query can have."""
+        for name, kind in re.findall(r"^# TYPE (\S+) (\S+)$", page, re.MULTILINE):
+            yield from (
+                (f"{name}_bucket", f"{name}_sum", f"{name}_count")
+                if kind == "histogram"
+                else (name,)
+            )
+
     page = browser.get("/metrics", x_api_key=KEY).text
     text = "\n".join(expressions(path))
     named = set(re.findall(r"\bhls_[a-z_]+", text))

@@ -71,11 +71,10 @@ def test_openapi_json_is_valid_and_needs_no_key(browser: Browser) -> None:
     assert browser.get("/openapi.json", if_none_match=response.headers["etag"]).status == 304
 
 
-def routes_of(browser: Browser) -> Sequence[Route]:
-    return [route for route in browser.app.routes if isinstance(route, Route)]
-
-
 def test_every_route_of_the_api_is_described(browser: Browser) -> None:
+    def routes_of(browser: Browser) -> Sequence[Route]:
+        return [route for route in browser.app.routes if isinstance(route, Route)]
+
     described = {
         (method, path) for path, methods in make_document()["paths"].items() for method in methods
     }

@@ -26,11 +26,10 @@ ASKED: dict[str, Any] = {
 UNKNOWN = "HLS asks Claude for messages and for one model by its name, and nothing else"
 
 
-def request(method: str, path: str, body: object = None, **query: str) -> dict[str, Any]:
-    return {"method": method, "path": path, "query": query, "headers": {}, "body": body}
-
-
 def test_other_requests_and_keys_unknown_to_the_sdk_are_violations() -> None:
+    def request(method: str, path: str, body: object = None, **query: str) -> dict[str, Any]:
+        return {"method": method, "path": path, "query": query, "headers": {}, "body": body}
+
     bad = [
         request("GET", "/v1/models"),
         request("POST", "/v1/messages", ASKED, beta="true"),

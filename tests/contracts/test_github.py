@@ -26,11 +26,17 @@ INLINE = {
 }
 
 
-def request(method: str, path: str, body: object = None, **known: Any) -> dict[str, Any]:
-    return {"method": method, "path": path, "query": {}, "headers": HEADERS, "body": body, **known}
-
-
 def test_undocumented_requests_are_violations() -> None:
+    def request(method: str, path: str, body: object = None, **known: Any) -> dict[str, Any]:
+        return {
+            "method": method,
+            "path": path,
+            "query": {},
+            "headers": HEADERS,
+            "body": body,
+            **known,
+        }
+
     wrong_line = {"event": "COMMENT", "comments": [{**INLINE, "line": "7"}]}
     bad = [
         request("GET", "/zen"),

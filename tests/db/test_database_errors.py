@@ -41,32 +41,16 @@ def sqlite_store(database_file: Path) -> Iterator[Storage]:
     store.close()
 
 
-@contextmanager
-def locked_by_another_program(database_file: Path) -> Iterator[None]:
-    other = sqlite3.connect(database_file, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    yield
-    other.close()
-
-
-@contextmanager
-def as_unprivileged_owner(folder: Path) -> Iterator[None]:
-    """Run as an unprivileged user that owns the folder: file modes do not restrict root."""
-    if os.geteuid() != 0:
-        yield
-        return
-    for path in (folder, *folder.iterdir()):
-        os.chown(path, UNPRIVILEGED_UID, UNPRIVILEGED_UID)
-    os.seteuid(UNPRIVILEGED_UID)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-
-
 def test_locked_sqlite_database_raises_and_names_the_cause(
     database_file: Path, sqlite_store: Storage
 ) -> None:
+    @contextmanager
+    def locked_by_another_program(database_file: Path) -> Iterator[None]:
+        other = sqlite3.connect(database_file, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.close()
+
     with locked_by_another_program(database_file):
         with pytest.raises(
             StoreUnavailable, match=r"hls\.db cannot be used: database is locked; another program"
@@ -165,6 +149,21 @@ def test_file_removed_during_a_write_raises(database_file: Path, sqlite_store: S
 
 def test_file_that_was_read_only_for_a_while_is_written_again() -> None:
     """A connection opened while the file was read-only stays read-only."""
+
+    @contextmanager
+    def as_unprivileged_owner(folder: Path) -> Iterator[None]:
+        """Run as an unprivileged user that owns the folder: file modes do not restrict root."""
+        if os.geteuid() != 0:
+            yield
+            return
+        for path in (folder, *folder.iterdir()):
+            os.chown(path, UNPRIVILEGED_UID, UNPRIVILEGED_UID)
+        os.seteuid(UNPRIVILEGED_UID)
+        try:
+            yield
+        finally:
+            os.seteuid(0)
+
     with ExitStack() as cleanup:
         folder = Path(cleanup.enter_context(tempfile.TemporaryDirectory()))
         database_file = folder / "hls.db"

@@ -15,14 +15,13 @@ from tests.github_fake.faults import Fault
 from tests.github_fake.server import Sandbox
 
 
-def asked(sandbox: Sandbox) -> int:
-    """Return the number of calls to Claude."""
-    return sum(request.writes for request in sandbox.requests.all("claude"))
-
-
 def test_work_after_a_restored_backup_is_repeated_without_duplicates(
     service: Service, sandbox: Sandbox, tmp_path: Path
 ) -> None:
+    def asked(sandbox: Sandbox) -> int:
+        """Return the number of calls to Claude."""
+        return sum(request.writes for request in sandbox.requests.all("claude"))
+
     sandbox.faults.add(
         Fault(effect="status", status=529, stand_in="claude", method="POST", times=None)
     )

@@ -45,16 +45,15 @@ def comments_on(sandbox: Sandbox, number: int) -> int:
     return len(sandbox.conversation(number).comments)
 
 
-def is_complete(service: Service, *, of: int) -> bool:
-    shown = service.get("/health").body["components"]["catch_up"]
-    return bool(
-        shown["state"] == "healthy" and shown["looked_at"] >= of and shown["remaining"] == 0
-    )
-
-
 def test_missed_webhooks_are_processed_once_although_the_service_is_killed_meanwhile(
     sandbox: Sandbox, make_service: MakeService
 ) -> None:
+    def is_complete(service: Service, *, of: int) -> bool:
+        shown = service.get("/health").body["components"]["catch_up"]
+        return bool(
+            shown["state"] == "healthy" and shown["looked_at"] >= of and shown["remaining"] == 0
+        )
+
     port = free_port()
     service = make_service(port=port, more=ENTRY, catch_up="enabled: true")
     add_hook(sandbox, f"http://127.0.0.1:{port}/webhook")

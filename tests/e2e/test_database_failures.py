@@ -270,81 +270,70 @@ def assert_quiet(log: str) -> None:
     assert len(others) <= 30, others
 
 
-@contextmanager
-def stopped(cluster: Cluster) -> Iterator[None]:
-    cluster.stop("immediate")
-    try:
-        yield
-    finally:
-        cluster.start()
-
-
-@contextmanager
-def hanging(proxy: Proxy) -> Iterator[None]:
-    proxy.hang()
-    try:
-        yield
-    finally:
-        proxy.lose()
-
-
-@contextmanager
-def used_up(cluster: Cluster) -> Iterator[None]:
-    """Use up all connections of PostgreSQL."""
-    with ExitStack() as held:
-        ours = held.enter_context(cluster.connect())
-        for _ in range(40):  # terminate the service's connections, and open others in their place
-            ours.execute(END_THE_SERVICES)
-            with suppress(psycopg.OperationalError):
-                while True:
-                    held.enter_context(cluster.connect())
-        yield
-
-
 END_THE_SERVICES = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'test_1'"
 
 
-@contextmanager
-def files_may_not_grow(pid: int, bound: int) -> Iterator[None]:
-    """Limit the size of files, so that writes fail as on a full disk."""
-    before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
-    resource.prlimit(pid, resource.RLIMIT_FSIZE, (bound, before[1]))
-    try:
-        yield
-    finally:
-        resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
-
-
-@contextmanager
-def full_data_of(cluster: Cluster) -> Iterator[None]:
-    largest = cluster.query("SELECT max(pg_relation_size(oid)) FROM pg_class", database="test_1")
-    # PostgreSQL stops unless a WAL segment of 1 MB fits
-    cluster.limit_file_size(max(largest + 200_000, 1_500_000))
-    cluster.run(END_THE_SERVICES)
-    try:
-        yield
-    finally:
-        cluster.limit_file_size(None)
-        cluster.run(END_THE_SERVICES)
-
-
 def test_service_survives_a_restart_of_postgresql(postgresql: PostgresqlSetup) -> None:
+    @contextmanager
+    def stopped(cluster: Cluster) -> Iterator[None]:
+        cluster.stop("immediate")
+        try:
+            yield
+        finally:
+            cluster.start()
+
     said = go_through(postgresql.setup, stopped(postgresql.cluster))
     assert "see whether PostgreSQL runs where storage.url says" in said
 
 
 def test_service_survives_a_hanging_postgresql(postgresql: PostgresqlSetup) -> None:
+    @contextmanager
+    def hanging(proxy: Proxy) -> Iterator[None]:
+        proxy.hang()
+        try:
+            yield
+        finally:
+            proxy.lose()
+
     said = go_through(postgresql.setup, hanging(postgresql.proxy))
     assert "see whether" in said
     assert "hangs" in said
 
 
 def test_service_survives_exhausted_connections_of_postgresql(postgresql: PostgresqlSetup) -> None:
+    @contextmanager
+    def used_up(cluster: Cluster) -> Iterator[None]:
+        """Use up all connections of PostgreSQL."""
+        with ExitStack() as held:
+            ours = held.enter_context(cluster.connect())
+            for _ in range(
+                40
+            ):  # terminate the service's connections, and open others in their place
+                ours.execute(END_THE_SERVICES)
+                with suppress(psycopg.OperationalError):
+                    while True:
+                        held.enter_context(cluster.connect())
+            yield
+
     said = go_through(postgresql.setup, used_up(postgresql.cluster))
     assert "raise PostgreSQL's max_connections" in said
 
 
 def test_service_survives_a_full_disk_of_postgresql(postgresql: PostgresqlSetup) -> None:
+    @contextmanager
+    def full_data_of(cluster: Cluster) -> Iterator[None]:
+        largest = cluster.query(
+            "SELECT max(pg_relation_size(oid)) FROM pg_class", database="test_1"
+        )
+        # PostgreSQL stops unless a WAL segment of 1 MB fits
+        cluster.limit_file_size(max(largest + 200_000, 1_500_000))
+        cluster.run(END_THE_SERVICES)
+        try:
+            yield
+        finally:
+            cluster.limit_file_size(None)
+            cluster.run(END_THE_SERVICES)
+
     postgresql.setup.stream.padding_bytes = 400_000
     said = go_through(postgresql.setup, full_data_of(postgresql.cluster), stats=200)
     postgresql.setup.stream.padding_bytes = 0
@@ -363,6 +352,16 @@ def test_a_delivery_with_a_lost_commit_response_is_a_duplicate_when_sent_again(
 
 
 def test_service_survives_a_full_disk_of_the_sqlite_file(sqlite: Setup) -> None:
+    @contextmanager
+    def files_may_not_grow(pid: int, bound: int) -> Iterator[None]:
+        """Limit the size of files, so that writes fail as on a full disk."""
+        before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (bound, before[1]))
+        try:
+            yield
+        finally:
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
+
     assert sqlite.service.process is not None
     sqlite.stream.padding_bytes = 400_000
     bound = sqlite.service.log.stat().st_size + 1_000_000

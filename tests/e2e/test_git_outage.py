@@ -60,16 +60,15 @@ def outage(sandbox: Sandbox) -> Iterator[GitOutage]:
     opened.end()
 
 
-def renamed(payload: Any, name: str) -> dict[str, Any]:
-    """Return the payload with another repository."""
-    changed = json.loads(json.dumps(payload).replace("Codertocat/Hello-World", name))
-    changed["repository"]["id"] += sum(name.encode())
-    return dict(changed)
-
-
 def test_issue_of_another_repository_does_not_wait_for_a_git_host_that_hangs_and_health_and_check_say_it(
     make_service: MakeService, sandbox: Sandbox, outage: GitOutage, tmp_path: Path
 ) -> None:
+    def renamed(payload: Any, name: str) -> dict[str, Any]:
+        """Return the payload with another repository."""
+        changed = json.loads(json.dumps(payload).replace("Codertocat/Hello-World", name))
+        changed["repository"]["id"] += sum(name.encode())
+        return dict(changed)
+
     service = make_service(mirror=f"directory: {tmp_path}/mirror, timeout_s: 15")
     settings = service.settings.read_text().replace(sandbox.github_url, outage.github_url)
     service.settings.write_text(settings)

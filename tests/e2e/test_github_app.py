@@ -76,11 +76,6 @@ def authors(sandbox: Sandbox, number: int) -> list[str]:
     return [comment.author.login for comment in sandbox.conversation(number).comments]
 
 
-def github_health(service: Service) -> Mapping[str, Any]:
-    component: Mapping[str, Any] = service.get("/health").body["components"]["github"]
-    return component
-
-
 @pytest.mark.parametrize("name", ["@my-hls", "@My-HLS[bot],"])
 def test_mention_of_the_app_is_answered(
     make_service: MakeService, sandbox: Sandbox, name: str
@@ -101,6 +96,10 @@ def test_mention_of_the_app_is_answered(
 def test_app_comments_as_its_bot_until_it_is_suspended(
     make_service: MakeService, sandbox: Sandbox
 ) -> None:
+    def github_health(service: Service) -> Mapping[str, Any]:
+        component: Mapping[str, Any] = service.get("/health").body["components"]["github"]
+        return component
+
     app, installation = install(sandbox)
     service = make_app_service(make_service, sandbox, app)
     number = deliver(service, sandbox, BUG, guid="guid-1", installation={"id": installation.id})

@@ -47,15 +47,6 @@ def deliver(make_service: MakeService, sandbox: Sandbox) -> Deliver:
     return requests
 
 
-def edited(body: bytes) -> bytes:
-    payload = json.loads(body) | {"action": "edited", "changes": {"title": {"from": "A title"}}}
-    return json.dumps(payload).encode()
-
-
-def second_issue(body: bytes) -> bytes:
-    return body.replace(b'"number":11,', b'"number":111,').replace(b"/issues/11", b"/issues/111")
-
-
 def documented() -> list[tuple[str, int, int]]:
     """Return the event, the requests and the writes of each row of the table in docs/cost.md."""
     section = Path("docs/cost.md").read_text(encoding="utf-8").split("## Requests to GitHub\n")[1]
@@ -72,6 +63,15 @@ def counted(event: str, requests: list[str]) -> tuple[str, int, int]:
 
 
 def test_an_issue_takes_three_requests_and_four_if_its_payload_is_old(deliver: Deliver) -> None:
+    def edited(body: bytes) -> bytes:
+        payload = json.loads(body) | {"action": "edited", "changes": {"title": {"from": "A title"}}}
+        return json.dumps(payload).encode()
+
+    def second_issue(body: bytes) -> bytes:
+        return body.replace(b'"number":11,', b'"number":111,').replace(
+            b"/issues/11", b"/issues/111"
+        )
+
     deliver("demo/bug")  # the first one of the repository reads its settings and lists its labels
     writes = [f"POST {REPOSITORY}/issues/111/labels", f"POST {REPOSITORY}/issues/111/comments"]
     opened = deliver("demo/bug", change=second_issue)
@@ -85,6 +85,12 @@ def test_an_issue_takes_three_requests_and_four_if_its_payload_is_old(deliver: D
 
 
 def test_requests_of_a_pull_request_its_push_review_and_failed_workflow(deliver: Deliver) -> None:
+    def without_commits(requests: list[str]) -> list[str]:
+        return [re.sub(r"/statuses/[0-9a-f]{40}$", "/statuses/", request) for request in requests]
+
+    def without_numbers(requests: list[str]) -> list[str]:
+        return [re.sub(r"/comments/[0-9]+", "/comments/", request) for request in requests]
+
     deliver("demo/bug")
     pull, issue = f"{REPOSITORY}/pulls/13", f"{REPOSITORY}/issues/13"
     files, state = f"GET {pull}/files", f"GET {pull}"
@@ -94,7 +100,7 @@ def test_requests_of_a_pull_request_its_push_review_and_failed_workflow(deliver:
     renamed = "POST /graphql"  # whether shop/money.py is what shop/price_utils.py was
     context, inline = ["POST /graphql"] * 2, f"GET {pull}/comments"
     review = [inline, f"POST {pull}/reviews", inline]
-    assert _without_commits(opened) == [
+    assert without_commits(opened) == [
         files,
         renamed,
         *context,
@@ -110,7 +116,7 @@ def test_requests_of_a_pull_request_its_push_review_and_failed_workflow(deliver:
     threads = "POST /graphql"
     gone = f"{REPOSITORY}/pulls/comments/1"  # its comment no longer says how to dismiss it
     replies = [f"GET {gone}", f"PATCH {gone}", f"POST {pull}/comments//replies"]
-    assert _without_commits(_without_numbers(pushed)) == _without_numbers(
+    assert without_commits(without_numbers(pushed)) == without_numbers(
         [files, threads, renamed, *context, check, state, *replies, *edit_comment, check]
     )
     review = [f"GET {pull}/reviews", f"GET {pull}/reviews/2304417713/comments"]
@@ -124,11 +130,3 @@ def test_requests_of_a_pull_request_its_push_review_and_failed_workflow(deliver:
     assert documented()[2:] == [
         counted(*one) for one in zip(events, (opened, pushed, reviewed, found), strict=True)
     ]
-
-
-def _without_commits(requests: list[str]) -> list[str]:
-    return [re.sub(r"/statuses/[0-9a-f]{40}$", "/statuses/", request) for request in requests]
-
-
-def _without_numbers(requests: list[str]) -> list[str]:
-    return [re.sub(r"/comments/[0-9]+", "/comments/", request) for request in requests]

@@ -49,27 +49,6 @@ def service(make_service: MakeService) -> Service:
     ).start()
 
 
-def generated(count: int) -> list[Hostile]:
-    """Return deterministic examples of hypothesis; five examples are about ten requests."""
-    found: list[Hostile] = []
-
-    @given(some.one_of(mutated([*FRAMING[:-4], *INCOMPLETE]), signed_garbage(SECRET)))
-    @effort(
-        max_examples=count * 3 // 5,
-        derandomize=True,
-        database=None,
-        deadline=None,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
-    def collect(one: Hostile) -> None:
-        found.append(one)
-
-    collect()
-    assert sum(one.requests for one in found) >= count
-    return found
-
-
 async def answers(port: int, hostile: Hostile) -> list[int]:
     """Return the statuses until all responses have arrived or the server closes."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -98,27 +77,6 @@ async def all_answers(port: int, hostile: Sequence[Hostile]) -> list[list[int]]:
     return await asyncio.gather(*map(in_turn, hostile))
 
 
-def rows(service: Service) -> dict[str, int]:
-    """Return the number of rows of every table, without the counters of rejected requests."""
-    with closing(sqlite3.connect(service.storage_url.removeprefix("sqlite:///"))) as database:
-        names = [
-            name
-            for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
-        ]
-        counts = {
-            name: database.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0] for name in names
-        }
-        rejected = "SELECT count(*) FROM counters WHERE name = 'rejected'"
-        counts["counters"] -= database.execute(rejected).fetchone()[0]
-        return counts
-
-
-def memory_bytes(service: Service) -> int:
-    assert service.process is not None
-    status = Path(f"/proc/{service.process.pid}/status").read_text()
-    return int(status.split("VmRSS:")[1].split()[0]) * 1024
-
-
 def _is_start_page(one: Hostile, status: int) -> bool:
     """Return True for the start page, which everybody may read: a mutation can be a valid request
     for it.
@@ -139,6 +97,48 @@ def assert_refused(service: Service, hostile: Sequence[Hostile]) -> Counter[int]
 
 
 def test_rule_4_hostile_requests_get_no_5xx_and_store_nothing(service: Service) -> None:
+    def generated(count: int) -> list[Hostile]:
+        """Return deterministic examples of hypothesis; five examples are about ten requests."""
+        found: list[Hostile] = []
+
+        @given(some.one_of(mutated([*FRAMING[:-4], *INCOMPLETE]), signed_garbage(SECRET)))
+        @effort(
+            max_examples=count * 3 // 5,
+            derandomize=True,
+            database=None,
+            deadline=None,
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        )
+        def collect(one: Hostile) -> None:
+            found.append(one)
+
+        collect()
+        assert sum(one.requests for one in found) >= count
+        return found
+
+    def rows(service: Service) -> dict[str, int]:
+        """Return the number of rows of every table, without the counters of rejected requests."""
+        with closing(sqlite3.connect(service.storage_url.removeprefix("sqlite:///"))) as database:
+            names = [
+                name
+                for (name,) in database.execute(
+                    "SELECT name FROM sqlite_master WHERE type = 'table'"
+                )
+            ]
+            counts = {
+                name: database.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0]
+                for name in names
+            }
+            rejected = "SELECT count(*) FROM counters WHERE name = 'rejected'"
+            counts["counters"] -= database.execute(rejected).fetchone()[0]
+            return counts
+
+    def memory_bytes(service: Service) -> int:
+        assert service.process is not None
+        status = Path(f"/proc/{service.process.pid}/status").read_text()
+        return int(status.split("VmRSS:")[1].split()[0]) * 1024
+
     known = [*known_attacks(), *not_signed(SECRET), *of_wrong_shape(SECRET)]
     wait_until(lambda: rows(service)["bot_accounts"] > 0)  # the first probe after a start writes it
     before = rows(service)

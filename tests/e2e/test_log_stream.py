@@ -19,34 +19,36 @@ KEY = "the-key-of-this-service"
 MAX_SILENT = 8  # events without the line, every 15 s; reached only if a test fails
 
 
-@contextmanager
-def opened(service: Service, query: str = "", **headers: str) -> Iterator[http.client.HTTPResponse]:
-    with closing(http.client.HTTPConnection("127.0.0.1", service.port, timeout=30)) as connection:
-        given = {
-            "X-API-Key": KEY,
-            **{name.replace("_", "-"): value for name, value in headers.items()},
-        }
-        connection.request("GET", f"/log/events{query}", headers=given)
-        yield connection.getresponse()
-
-
-def read_until(stream: http.client.HTTPResponse, message: str) -> str:
-    """Read until a line of the log with this message, and return the id that follows it."""
-    is_found = False
-    silent = 0
-    while silent < MAX_SILENT:
-        line = stream.readline().decode().rstrip("\n")
-        if line.startswith("data: "):
-            is_found = is_found or json.loads(line.removeprefix("data: "))["message"] == message
-        elif line.startswith("id: ") and is_found:
-            return line.removeprefix("id: ")
-        silent += line.startswith("id: ")
-    raise AssertionError(f"there is no line {message!r}")
-
-
 def test_stream_shows_lines_as_they_are_written_and_continues_after_a_restart(
     sandbox: Sandbox, tmp_path: Path
 ) -> None:
+    @contextmanager
+    def opened(
+        service: Service, query: str = "", **headers: str
+    ) -> Iterator[http.client.HTTPResponse]:
+        with closing(
+            http.client.HTTPConnection("127.0.0.1", service.port, timeout=30)
+        ) as connection:
+            given = {
+                "X-API-Key": KEY,
+                **{name.replace("_", "-"): value for name, value in headers.items()},
+            }
+            connection.request("GET", f"/log/events{query}", headers=given)
+            yield connection.getresponse()
+
+    def read_until(stream: http.client.HTTPResponse, message: str) -> str:
+        """Read until a line of the log with this message, and return the id that follows it."""
+        is_found = False
+        silent = 0
+        while silent < MAX_SILENT:
+            line = stream.readline().decode().rstrip("\n")
+            if line.startswith("data: "):
+                is_found = is_found or json.loads(line.removeprefix("data: "))["message"] == message
+            elif line.startswith("id: ") and is_found:
+                return line.removeprefix("id: ")
+            silent += line.startswith("id: ")
+        raise AssertionError(f"there is no line {message!r}")
+
     with service_maker(sandbox, tmp_path) as make:
         service = make(port=free_port(), server=f"api_key: {KEY}").start()
         with opened(service, "?text=webhook+received") as stream:

@@ -60,12 +60,6 @@ def connect(clients: ExitStack, service: Service, opening: bytes) -> socket.sock
     return client
 
 
-def peak_memory_bytes(service: Service) -> int:
-    assert service.process is not None
-    status = Path(f"/proc/{service.process.pid}/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) * 1024
-
-
 def assert_answered(service: Service, bodies: Iterator[bytes], times: int) -> None:
     for _ in range(times):
         began = time.monotonic()
@@ -92,6 +86,12 @@ def test_rule_3_slow_large_bodies_have_bounded_memory(
     """Without a budget, 120 bodies of 1.8 MB take 270 MB; with it, 18 to 60 (up to 256 KB of each
     are still unread).
     """
+
+    def peak_memory_bytes(service: Service) -> int:
+        assert service.process is not None
+        status = Path(f"/proc/{service.process.pid}/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0]) * 1024
+
     before = peak_memory_bytes(service)
     with ExitStack() as clients:
         for _ in range(120):

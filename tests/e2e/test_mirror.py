@@ -31,26 +31,25 @@ CHANGED = [
 ]
 
 
-def review(service: Service, sandbox: Sandbox, head: str) -> tuple[str, str]:
-    """Deliver a pull request that changes tax.py; return what Claude was asked, and what it got
-    besides.
-    """
-    payload: dict[str, Any] = copy.deepcopy(dict(OPENED.payload))
-    payload["pull_request"] |= {"changed_files": 1, "additions": 2, "deletions": 2}
-    payload["pull_request"]["head"]["sha"] = head
-    sandbox.state.seed("pull_request", payload, files=CHANGED)
-    sandbox.requests.clear()
-    service.deliver("pull_request", recorded.unique(json.dumps(payload).encode()))
-    service.until_idle()
-    asked = [one.body for one in sandbox.requests.all("claude") if one.body]
-    with closing(service.open_store()) as store:
-        row = store.deliveries.of_conversation(REPOSITORY, NUMBER)[-1]
-        return json.dumps(asked[0]), load_report(store, row).context or ""
-
-
 def test_a_caller_that_the_patch_does_not_show_is_shown_and_named_in_the_check(
     make_service: MakeService, sandbox: Sandbox, tmp_path: Path
 ) -> None:
+    def review(service: Service, sandbox: Sandbox, head: str) -> tuple[str, str]:
+        """Deliver a pull request that changes tax.py; return what Claude was asked, and what it got
+        besides.
+        """
+        payload: dict[str, Any] = copy.deepcopy(dict(OPENED.payload))
+        payload["pull_request"] |= {"changed_files": 1, "additions": 2, "deletions": 2}
+        payload["pull_request"]["head"]["sha"] = head
+        sandbox.state.seed("pull_request", payload, files=CHANGED)
+        sandbox.requests.clear()
+        service.deliver("pull_request", recorded.unique(json.dumps(payload).encode()))
+        service.until_idle()
+        asked = [one.body for one in sandbox.requests.all("claude") if one.body]
+        with closing(service.open_store()) as store:
+            row = store.deliveries.of_conversation(REPOSITORY, NUMBER)[-1]
+            return json.dumps(asked[0]), load_report(store, row).context or ""
+
     service = make_service(mirror=f"directory: {tmp_path}/mirror").start()
     prompt, context = review(service, sandbox, sandbox.git.commit(REPOSITORY, FILES))
     assert "call of " in prompt
@@ -58,26 +57,30 @@ def test_a_caller_that_the_patch_does_not_show_is_shown_and_named_in_the_check(
     assert "1 call (about " in context
 
 
-def command(
-    service: Service, sandbox: Sandbox, payload: dict[str, Any], number: int, text: str
-) -> str:
-    """Deliver the comment `number` on the pull request; return our comment."""
-    author = {"login": "mona", "id": 4711, "type": "User"}
-    event = {
-        "action": "created",
-        "repository": payload["repository"],
-        "sender": author,
-        "issue": {"number": NUMBER, "title": "Tax", "user": author, "pull_request": {"url": "x"}},
-        "comment": {"id": number, "body": text, "user": author},
-    }
-    service.deliver("issue_comment", json.dumps(event).encode(), guid=f"command-{number}")
-    service.until_idle()
-    return sandbox.conversation(NUMBER).comments[-1].body
-
-
 def test_cherry_pick_of_a_merged_pull_request_is_computed_in_the_mirror(
     make_service: MakeService, sandbox: Sandbox, tmp_path: Path
 ) -> None:
+    def command(
+        service: Service, sandbox: Sandbox, payload: dict[str, Any], number: int, text: str
+    ) -> str:
+        """Deliver the comment `number` on the pull request; return our comment."""
+        author = {"login": "mona", "id": 4711, "type": "User"}
+        event = {
+            "action": "created",
+            "repository": payload["repository"],
+            "sender": author,
+            "issue": {
+                "number": NUMBER,
+                "title": "Tax",
+                "user": author,
+                "pull_request": {"url": "x"},
+            },
+            "comment": {"id": number, "body": text, "user": author},
+        }
+        service.deliver("issue_comment", json.dumps(event).encode(), guid=f"command-{number}")
+        service.until_idle()
+        return sandbox.conversation(NUMBER).comments[-1].body
+
     more = "features: {cherry_pick: true}"
     service = make_service(mirror=f"directory: {tmp_path}/mirror", more=more).start()
     base = sandbox.git.commit(REPOSITORY, {"tax.py": "a\nb\nc\nd\ne\n"})

@@ -40,22 +40,6 @@ def commit_before() -> str:
     return before
 
 
-def run_with_make(service: Service, checkout: Path) -> None:
-    """Start the service with `make run`, which uses the virtual environment of the tests."""
-    command = ["make", "--no-print-directory", "--assume-old=.venv/ready", "run"]
-    environ = {
-        name: value
-        for name, value in os.environ.items()
-        if name not in ("PYTHONPATH", "MAKEFLAGS", "MAKELEVEL")
-    }
-    service.begin_log()
-    with service.log.open("ab") as log:
-        service.process = subprocess.Popen(
-            command, cwd=checkout, stdout=log, stderr=log, env=environ
-        )
-    service.until_up()
-
-
 @pytest.fixture
 def published(tmp_path: Path) -> Path:
     """The repository that users clone, at the commit before."""
@@ -84,6 +68,21 @@ def service(published: Path, sandbox: Sandbox, tmp_path: Path) -> Iterator[Servi
 def test_pull_and_run_upgrade_a_checkout_from_the_commit_before(
     service: Service, published: Path, sandbox: Sandbox
 ) -> None:
+    def run_with_make(service: Service, checkout: Path) -> None:
+        """Start the service with `make run`, which uses the virtual environment of the tests."""
+        command = ["make", "--no-print-directory", "--assume-old=.venv/ready", "run"]
+        environ = {
+            name: value
+            for name, value in os.environ.items()
+            if name not in ("PYTHONPATH", "MAKEFLAGS", "MAKELEVEL")
+        }
+        service.begin_log()
+        with service.log.open("ab") as log:
+            service.process = subprocess.Popen(
+                command, cwd=checkout, stdout=log, stderr=log, env=environ
+            )
+        service.until_up()
+
     checkout, settings = service.settings.parent.parent, service.settings.read_text()
     run_with_make(service, checkout)
     bug = recorded.load("demo/bug")

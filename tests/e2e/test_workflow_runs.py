@@ -17,24 +17,23 @@ REPOSITORY = "Codertocat/Hello-World"
 FAILED = recorded.load("demo/tests-failed")
 
 
-def send_run(service: Service, sandbox: Sandbox, **changes: Any) -> None:
-    """Let a run end, of which the job `test` failed."""
-    payload = {**FAILED.payload, "workflow_run": {**FAILED.payload["workflow_run"], **changes}}
-    sandbox.state.seed("workflow_run", payload)
-    number = payload["workflow_run"]["id"]
-    run = sandbox.state.run(REPOSITORY, number)
-    assert run is not None
-    failed = job(
-        id=number % 10, run_id=number, run_attempt=1, head_sha=run.last.document["head_sha"]
-    )
-    ended = replace(run, attempts=(replace(run.last, jobs=(failed,)),))
-    sandbox.state.change(lambda world: world.with_run(ended))
-    assert service.deliver("workflow_run", json.dumps(payload).encode()).status == 202
-
-
 def test_runs_of_push_and_pull_request_that_end_at_once_are_asked_about_once(
     make_service: MakeService, sandbox: Sandbox
 ) -> None:
+    def send_run(service: Service, sandbox: Sandbox, **changes: Any) -> None:
+        """Let a run end, of which the job `test` failed."""
+        payload = {**FAILED.payload, "workflow_run": {**FAILED.payload["workflow_run"], **changes}}
+        sandbox.state.seed("workflow_run", payload)
+        number = payload["workflow_run"]["id"]
+        run = sandbox.state.run(REPOSITORY, number)
+        assert run is not None
+        failed = job(
+            id=number % 10, run_id=number, run_attempt=1, head_sha=run.last.document["head_sha"]
+        )
+        ended = replace(run, attempts=(replace(run.last, jobs=(failed,)),))
+        sandbox.state.change(lambda world: world.with_run(ended))
+        assert service.deliver("workflow_run", json.dumps(payload).encode()).status == 202
+
     sandbox.state.seed("pull_request", recorded.load("demo/feature-push").payload)
     service = make_service().start()
     slow = Fault(effect="slow", stand_in="claude", path="/v1/messages", times=None, seconds=1.0)

@@ -43,47 +43,49 @@ URL_SUFFIXES = ("url", "_id", "href")
 SETTINGS = settings(repository={"name": "*/*", "events": [*HANDLED_EVENTS]})
 
 
-def incomplete_payloads(complete: dict[str, Any], depth: int = 1) -> Iterator[dict[str, Any]]:
-    """Yield the payload with every key removed, and every value null, one at a time."""
-    for key, value in complete.items():
-        if key.endswith(URL_SUFFIXES):
-            continue
-        yield {other: part for other, part in complete.items() if other != key}
-        yield {**complete, key: None}
-        if isinstance(value, dict) and depth < MAX_DEPTH:
-            yield from ({**complete, key: part} for part in incomplete_payloads(value, depth + 1))
-
-
-def process(payload_file: recorded.Recorded, payload: dict[str, Any], state: State) -> None:
-    """Process a payload up to the rendered prompt. Raises only errors of HLS, such as
-    `PayloadError`.
-    """
-    table, body = RepositoryTable(SETTINGS), json.dumps(payload).encode()
-    envelope = parse_envelope(body)
-    check_payload(payload_file.event, envelope)
-    router = Router(SETTINGS, table, library(), (HLS,))
-    first_result = router.route(from_envelope(payload_file.event, envelope))
-    if isinstance(first_result, Ignored):
-        return
-    event = parse_event(payload_file.event, "guid", body)
-    rule = router.route(from_event(event))
-    complete = parse_event(payload_file.event, "guid", payload_file.body)
-    if not isinstance(rule, Rule) or replace(event, payload={}) == replace(complete, payload={}):
-        return  # the prompts read nothing else, so the result is that of the complete payload
-    handler = handler_for(payload_file.event)
-    reader = SandboxReader(state, event.repository.full_name)
-    limits = PromptLimits(input_tokens=2_000)
-    facts = read_facts(handler, FactSource(event, reader, EMPTY_HISTORY, limits))
-    variables = {**common_variables(event, rule.prompt), **handler.variables(facts)}
-    assert render(library(), rule.prompt, variables, key=b"k").task
-
-
 def test_payloads_of_each_event_with_required_objects_are_tried() -> None:
     assert {recorded.load(name).event for name in PAYLOADS} == HANDLED_EVENTS.keys()
 
 
 @pytest.mark.parametrize("name", PAYLOADS)
 def test_payload_without_a_field_is_processed_ignored_or_rejected(name: str) -> None:
+    def incomplete_payloads(complete: dict[str, Any], depth: int = 1) -> Iterator[dict[str, Any]]:
+        """Yield the payload with every key removed, and every value null, one at a time."""
+        for key, value in complete.items():
+            if key.endswith(URL_SUFFIXES):
+                continue
+            yield {other: part for other, part in complete.items() if other != key}
+            yield {**complete, key: None}
+            if isinstance(value, dict) and depth < MAX_DEPTH:
+                yield from (
+                    {**complete, key: part} for part in incomplete_payloads(value, depth + 1)
+                )
+
+    def process(payload_file: recorded.Recorded, payload: dict[str, Any], state: State) -> None:
+        """Process a payload up to the rendered prompt. Raises only errors of HLS, such as
+        `PayloadError`.
+        """
+        table, body = RepositoryTable(SETTINGS), json.dumps(payload).encode()
+        envelope = parse_envelope(body)
+        check_payload(payload_file.event, envelope)
+        router = Router(SETTINGS, table, library(), (HLS,))
+        first_result = router.route(from_envelope(payload_file.event, envelope))
+        if isinstance(first_result, Ignored):
+            return
+        event = parse_event(payload_file.event, "guid", body)
+        rule = router.route(from_event(event))
+        complete = parse_event(payload_file.event, "guid", payload_file.body)
+        if not isinstance(rule, Rule) or replace(event, payload={}) == replace(
+            complete, payload={}
+        ):
+            return  # the prompts read nothing else, so the result is that of the complete payload
+        handler = handler_for(payload_file.event)
+        reader = SandboxReader(state, event.repository.full_name)
+        limits = PromptLimits(input_tokens=2_000)
+        facts = read_facts(handler, FactSource(event, reader, EMPTY_HISTORY, limits))
+        variables = {**common_variables(event, rule.prompt), **handler.variables(facts)}
+        assert render(library(), rule.prompt, variables, key=b"k").task
+
     payload_file = recorded.load(name)
     state = State()
     for earlier in (*recorded.before(name), payload_file):

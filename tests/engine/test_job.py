@@ -17,10 +17,6 @@ from tests.engine.world import GUID, MakeWorld
 COUNT = Codec("count", 1, TypeAdapter(int))
 
 
-def fail_if_called() -> int:
-    pytest.fail("this function must not be called")
-
-
 def test_pending_checkpoints_are_saved_before_calls_and_writes(make_world: MakeWorld) -> None:
     world = make_world()
     checkpoints: list[tuple[str, list[str]]] = []
@@ -44,6 +40,9 @@ def test_pending_checkpoints_are_saved_before_calls_and_writes(make_world: MakeW
 
 
 def test_lost_lease_prevents_steps_calls_and_writes(make_world: MakeWorld) -> None:
+    def fail_if_called() -> int:
+        pytest.fail("this function must not be called")
+
     world = make_world()
     world.accept()
     no_leases = HeldLeases(lambda *_: None)

@@ -44,14 +44,6 @@ def file_requests(world: World) -> list[str]:
     return [call for call in world.github.calls if "/contents/" in call]
 
 
-def make_prompts(folder: Path) -> Library:
-    front = "---\ndescription: x\non: [issues.opened]\nreply: issue_analysis\n---\n"
-    files = {"issues/brief.j2": f"{front}Briefly: {{{{ issue.title }}}}\n"}
-    files["issues/analyze.j2"] = f"{front}At length: {{{{ issue.title }}}}\n"
-    written = write(folder / "prompts", {"base.j2": BASE, **files})
-    return load_library(written, families=FAMILIES, chosen=frozenset({"issues.opened"}))
-
-
 # --- content
 # -----------------------------------------------------------------------------
 
@@ -115,6 +107,13 @@ def test_rule_23_file_cannot_enable_an_event_that_the_operator_disables(
 def test_file_chooses_one_of_the_prompts_of_the_operator(
     make_world: MakeWorld, tmp_path: Path
 ) -> None:
+    def make_prompts(folder: Path) -> Library:
+        front = "---\ndescription: x\non: [issues.opened]\nreply: issue_analysis\n---\n"
+        files = {"issues/brief.j2": f"{front}Briefly: {{{{ issue.title }}}}\n"}
+        files["issues/analyze.j2"] = f"{front}At length: {{{{ issue.title }}}}\n"
+        written = write(folder / "prompts", {"base.j2": BASE, **files})
+        return load_library(written, families=FAMILIES, chosen=frozenset({"issues.opened"}))
+
     world = make_world_with_file(
         make_world,
         "prompts: {use: {issues: issues/brief}}\ncomments: {language: German}\n",

@@ -373,6 +373,19 @@ def test_review_is_posted_if_its_follow_up_prompt_has_no_reply(
     why: str,
     shown: str,
 ) -> None:
+    def with_follow_up(folder: Path) -> Library:
+        """The shipped prompts, with a follow-up prompt of the review."""
+        text = (shipped.PROMPTS / "pull_requests/analyze.j2").read_text(encoding="utf-8")
+        then = 'then: {prompt: pull_requests/extra, when: "analysis.worth_saying"}'
+        extra = "{% extends 'base.j2' %}{% block task %}Say more.{% endblock %}"
+        front = "description: more\nreply: generic_analysis"
+        files = {
+            "analyze.j2": text.replace("\n---\n", f"\n{then}\n---\n", 1),
+            "extra.j2": f"---\n{front}\n---\n{extra}",
+        }
+        write(folder, {f"pull_requests/{name}": content for name, content in files.items()})
+        return load_cached(settings(prompts={"directory": [folder, shipped.PROMPTS]}))
+
     reply = pull_request_analysis(findings=[finding(path="a.py", line=1, quote="b")])
     world = make_review_world(make_world, reply, *after, max_usd=limit, verify=False)
     world.prompts = with_follow_up(shared_folder / "follow-up")
@@ -385,17 +398,3 @@ def test_review_is_posted_if_its_follow_up_prompt_has_no_reply(
     assert len(world.github.conversation(2).review_comments()) == 1
     summary = world.github.check_output(SHA)["summary"]
     assert f"\nA follow-up prompt was left out: pull_requests/extra: {shown}." in summary
-
-
-def with_follow_up(folder: Path) -> Library:
-    """The shipped prompts, with a follow-up prompt of the review."""
-    text = (shipped.PROMPTS / "pull_requests/analyze.j2").read_text(encoding="utf-8")
-    then = 'then: {prompt: pull_requests/extra, when: "analysis.worth_saying"}'
-    extra = "{% extends 'base.j2' %}{% block task %}Say more.{% endblock %}"
-    front = "description: more\nreply: generic_analysis"
-    files = {
-        "analyze.j2": text.replace("\n---\n", f"\n{then}\n---\n", 1),
-        "extra.j2": f"---\n{front}\n---\n{extra}",
-    }
-    write(folder, {f"pull_requests/{name}": content for name, content in files.items()})
-    return load_cached(settings(prompts={"directory": [folder, shipped.PROMPTS]}))

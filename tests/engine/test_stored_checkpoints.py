@@ -72,18 +72,16 @@ def test_invalid_value_of_a_checkpoint_is_not_decoded(value: str) -> None:
     assert OUTCOME.decode(Checkpoint("post", 0, OUTCOME.version, value)) is None
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
-    title: str
-
-
-@dataclass(frozen=True, slots=True)
-class LaterFacts:
-    title: str
-    labels: tuple[str, ...] = ()
-
-
 def test_facts_with_other_fields_are_not_decoded() -> None:
+    @dataclass(frozen=True, slots=True)
+    class Facts:
+        title: str
+
+    @dataclass(frozen=True, slots=True)
+    class LaterFacts:
+        title: str
+        labels: tuple[str, ...] = ()
+
     step = facts_codec(Facts).encode(Facts("Crash"))
     assert facts_codec(Facts).decode(step) == Facts("Crash")
     assert facts_codec(LaterFacts).decode(step) is None

@@ -64,23 +64,6 @@ def template(node: ast.expr) -> str:
     return "{}"
 
 
-def written_in(function: ast.FunctionDef) -> Iterator[tuple[str, str]]:
-    """Yield verb and path of each write by `rest` in a function; the path may be a local
-    variable.
-    """
-    named = {
-        node.targets[0].id: template(node.value)
-        for node in ast.walk(function)
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
-    }
-    for call in writes_of(function):
-        path = call.args[1]
-        yield (
-            template(call.args[0]),
-            named[path.id] if isinstance(path, ast.Name) else template(path),
-        )
-
-
 def writes_of(function: ast.FunctionDef) -> Iterator[ast.Call]:
     for node in ast.walk(function):
         if (
@@ -97,6 +80,22 @@ def functions(*names: str) -> list[ast.FunctionDef]:
 
 
 def test_rule_12_only_these_writes_are_sent_by_path() -> None:
+    def written_in(function: ast.FunctionDef) -> Iterator[tuple[str, str]]:
+        """Yield verb and path of each write by `rest` in a function; the path may be a local
+        variable.
+        """
+        named = {
+            node.targets[0].id: template(node.value)
+            for node in ast.walk(function)
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+        }
+        for call in writes_of(function):
+            path = call.args[1]
+            yield (
+                template(call.args[0]),
+                named[path.id] if isinstance(path, ast.Name) else template(path),
+            )
+
     writes = [write for function in functions(*modules()) for write in written_in(function)]
     assert sorted(writes) == [
         ("DELETE", "/repos/{}/issues/{}/labels/{}"),

@@ -51,14 +51,6 @@ def edit_by_hand(world: ReviewWorld, body: str) -> None:
     world.sandbox.state.edit_comment(world.pull, comment(world), body)
 
 
-def delete_comments(world: ReviewWorld) -> None:
-    world.sandbox.state.change(lambda now: now.with_conversation(replace(world.pull, comments=())))
-
-
-def writes(world: ReviewWorld) -> list[str]:
-    return [one.method for one in world.seen() if one.writes]
-
-
 def test_nothing_is_sent_when_nothing_changed(world: ReviewWorld) -> None:
     keep(world)
     world.sandbox.requests.clear()
@@ -93,6 +85,11 @@ def test_lost_response_does_not_cause_a_second_comment(world: ReviewWorld, fault
 
 
 def test_comment_deleted_by_a_person_is_not_posted_again(world: ReviewWorld) -> None:
+    def delete_comments(world: ReviewWorld) -> None:
+        world.sandbox.state.change(
+            lambda now: now.with_conversation(replace(world.pull, comments=()))
+        )
+
     keep(world)
     ours = comment(world).id
     delete_comments(world)
@@ -112,6 +109,9 @@ def test_rule_16_copy_of_the_marker_by_another_account_is_ignored(world: ReviewW
 
 
 def test_rule_16_other_comments_of_our_account_are_not_edited(world: ReviewWorld) -> None:
+    def writes(world: ReviewWorld) -> list[str]:
+        return [one.method for one in world.seen() if one.writes]
+
     for body in (
         "I am also a person.",
         f"A quote of {MARK} in the middle.",

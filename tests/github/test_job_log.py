@@ -112,21 +112,20 @@ def test_failed_download_is_reported_without_the_url(
     assert caught.value.__context__ is None or caught.value.__suppress_context__
 
 
-def read(server: FakeServer, said: Say, *, max_read_s: float = 120.0) -> Iterator[str]:
-    """Read directly from the storage, at most 1 MB."""
-    server.says = [said]
-    lines = read_log(
-        f"GET {LOGS}",
-        f"{server.url}{STORED}",
-        base_url=server.url,
-        now=lambda: NOON,
-        limits=LogLimits(5, max_read_s, 2**20),
-    )
-    assert isinstance(lines, Iterator)
-    return lines
-
-
 def test_huge_log_is_truncated_with_a_visible_note(server: FakeServer) -> None:
+    def read(server: FakeServer, said: Say, *, max_read_s: float = 120.0) -> Iterator[str]:
+        """Read directly from the storage, at most 1 MB."""
+        server.says = [said]
+        lines = read_log(
+            f"GET {LOGS}",
+            f"{server.url}{STORED}",
+            base_url=server.url,
+            now=lambda: NOON,
+            limits=LogLimits(5, max_read_s, 2**20),
+        )
+        assert isinstance(lines, Iterator)
+        return lines
+
     log = b"0123456789abcde\n" * (2**16 + 1)
     *lines, last = read(server, Say(body=log, headers={"Connection": "close"}))
     assert last == "[cut here: the log is longer than 1 MB]"

@@ -31,11 +31,10 @@ def state_of(
     return WireMergeState.model_validate({"repository": {"pullRequest": shown | pull}}).value()
 
 
-def run(name: str, conclusion: str | None, *, required: bool = True) -> dict[str, Any]:
-    return {"name": name, "conclusion": conclusion, "isRequired": required}
-
-
 def test_required_checks_without_success_are_missing() -> None:
+    def run(name: str, conclusion: str | None, *, required: bool = True) -> dict[str, Any]:
+        return {"name": name, "conclusion": conclusion, "isRequired": required}
+
     status = {"name": "lint", "state": "PENDING", "isRequired": True}
     checks = (
         run("build", "FAILURE"),

@@ -132,6 +132,11 @@ def test_places_of_changes_by_kind_are_shown_and_few_namesakes(library: Library)
 def test_second_look_shows_the_lines_that_decide_and_only_they_differ(
     true: PullRequestCase, false: PullRequestCase, library: Library
 ) -> None:
+    def list_code(rendered: RenderedPrompt) -> set[str]:
+        shown = read_prompt(rendered.task)
+        files = [*shown.patches.values(), *shown.others.values()]
+        return {line.text for lines in files for line in lines}
+
     (shown_true,), (shown_false,) = render(true, library), render(false, library)
     assert shown_true.prompt.name == VERIFY_PROMPT
     lines_true, lines_false = list_code(shown_true), list_code(shown_false)
@@ -140,22 +145,24 @@ def test_second_look_shows_the_lines_that_decide_and_only_they_differ(
     assert lines_true - lines_false <= {*true.deciding}
 
 
-def list_code(rendered: RenderedPrompt) -> set[str]:
-    shown = read_prompt(rendered.task)
-    files = [*shown.patches.values(), *shown.others.values()]
-    return {line.text for lines in files for line in lines}
-
-
-def look_up(case: PullRequestCase, names: Sequence[str], library: Library) -> RenderedPrompt:
-    """Render the second look at a review that reports the first defect, which hangs on names."""
-    defect = case.defects[0]
-    known = {"title": defect.about[:150], "body": defect.about, "rests_on": [], "confidence": 0.65}
-    known |= {"severity": defect.severity, "category": defect.categories[0], "look_up": [*names]}
-    reported = report(**{**defect.places[0].model_dump(), **known})
-    return render(case.model_copy(update={"reported": reported}), library)[0]
-
-
 def test_names_to_look_up_show_what_decides_for_at_most_half_more_tokens(library: Library) -> None:
+    def look_up(case: PullRequestCase, names: Sequence[str], library: Library) -> RenderedPrompt:
+        """Render the second look at a review that reports the first defect, which hangs on names."""
+        defect = case.defects[0]
+        known = {
+            "title": defect.about[:150],
+            "body": defect.about,
+            "rests_on": [],
+            "confidence": 0.65,
+        }
+        known |= {
+            "severity": defect.severity,
+            "category": defect.categories[0],
+            "look_up": [*names],
+        }
+        reported = report(**{**defect.places[0].model_dump(), **known})
+        return render(case.model_copy(update={"reported": reported}), library)[0]
+
     cases = [*list_needing(), *list_needing(FOLDER / "kept")]
     prompts = {case.name: look_up(case, case.look_up, library) for case in cases}
     missing = [

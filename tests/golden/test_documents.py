@@ -53,21 +53,20 @@ def load(kind: str) -> list[dict[str, Any]]:
     return cases
 
 
-def find_headings(world: World, question: str) -> set[str]:
-    """Return the headings of the sections for a question, and those above them: "docs/setup.md#hls
-    init".
-    """
-    title, _, body = question.partition("\n")
-    found = world.store.texts.find_sections(
-        186853002, question_words(title, body), EMPTY_PATH_FILTER
-    )
-    return {f"{one.path}#{heading}" for one in found for heading in one.title.split(" > ")}
-
-
 @pytest.mark.parametrize(("kind", "questions", "least"), [("asked", 29, 23), ("kept", 10, 8)])
 def test_the_right_section_is_one_of_three(
     world: World, kind: str, questions: int, least: int
 ) -> None:
+    def find_headings(world: World, question: str) -> set[str]:
+        """Return the headings of the sections for a question, and those above them:
+        "docs/setup.md#hls init".
+        """
+        title, _, body = question.partition("\n")
+        found = world.store.texts.find_sections(
+            186853002, question_words(title, body), EMPTY_PATH_FILTER
+        )
+        return {f"{one.path}#{heading}" for one in found for heading in one.title.split(" > ")}
+
     repository = Repository(186853002, "Codertocat/Hello-World", False, None, "master", None)
     problems: list[str] = []
     Documents(world.store.texts, None, problems.append).update(

@@ -89,11 +89,6 @@ def run_cases(evaluator: Evaluator, *cases: Case, times: int = 1) -> report.Eval
     return evaluate_runs(evaluator, cases, times, began=NOON, show=lambda _line: None)
 
 
-def without_usage(text: str) -> str:
-    """Replace hashes, tokens and cost, which change with the wording of the prompts."""
-    return re.sub(r"(tokens|USD) +[\d.,]+", r"\1 N", re.sub(r"@[0-9a-f]{6}", "@HASH", text))
-
-
 TABLE = """\
 c-packet-length: no usable reply: Claude's reply to pull_requests/analyze@HASH does not fit the prompt's fields (tried \
 twice): the reply: Invalid JSON: Expecting ',' delimiter: line 1 column 22 (char 21); check what \
@@ -145,6 +140,10 @@ cost, USD N"""
 
 
 def test_recorded_replies_give_this_table(library: Library) -> None:
+    def without_usage(text: str) -> str:
+        """Replace hashes, tokens and cost, which change with the wording of the prompts."""
+        return re.sub(r"(tokens|USD) +[\d.,]+", r"\1 N", re.sub(r"@[0-9a-f]{6}", "@HASH", text))
+
     evaluator = open_evaluator(library, recorded_claude())
     text = report.format_evaluation(run_cases(evaluator, *CASES))
     assert without_usage(text) == TABLE

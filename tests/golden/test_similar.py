@@ -38,12 +38,13 @@ def history(store: Storage) -> RepositoryHistory:
     return store.repositories.history(lease.repository_id, "hls")
 
 
-def find_candidates(history: RepositoryHistory, new: dict[str, Any]) -> list[int]:
-    found = history.similar_issues(NEWEST, without_prefix(new["title"]), new["body"], new["labels"])
-    return [one.number for one in found[:MAX_SHOWN]]
-
-
 def test_repeated_issue_is_one_of_three_candidates(history: RepositoryHistory) -> None:
+    def find_candidates(history: RepositoryHistory, new: dict[str, Any]) -> list[int]:
+        found = history.similar_issues(
+            NEWEST, without_prefix(new["title"]), new["body"], new["labels"]
+        )
+        return [one.number for one in found[:MAX_SHOWN]]
+
     found = {
         name: sum(pair["same"] in find_candidates(history, pair["new"]) for pair in TRACKER[name])
         for name in ("asked", "kept")

@@ -18,12 +18,6 @@ PARTLY = (
 LIMIT = {"max_usd_per_pull_request": 0.0501}
 
 
-def push(pull: Talk, number: int) -> str:
-    """Push a commit that changes a line again."""
-    patch = PATCH.replace("** 2", f"** {number}")
-    return pull.push(str(number) * 40, changed_file(patch=patch))
-
-
 def summary(pull: Talk) -> str:
     """Return what the check says below its title."""
     run = pull.home.state.world.check_runs_on(REPOSITORY, pull.now.head_sha)[-1]
@@ -33,6 +27,11 @@ def summary(pull: Talk) -> str:
 def test_pull_request_at_its_limit_continues_once_by_a_review_of_a_writer(
     opened: OpenHome, acts: Acts
 ) -> None:
+    def push(pull: Talk, number: int) -> str:
+        """Push a commit that changes a line again."""
+        patch = PATCH.replace("** 2", f"** {number}")
+        return pull.push(str(number) * 40, changed_file(patch=patch))
+
     home = opened(review=LIMIT)
     home.state.set_permission(REPOSITORY, "mona", "write")
     home.state.set_permission(REPOSITORY, "otto", "read")

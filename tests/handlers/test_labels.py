@@ -305,21 +305,20 @@ NOT_SHIPPED = (
 GROUPS = ("kind", "component", "areas area/api", "areas area/docs", "old")
 
 
-def reply(folder: Path, **fields: object) -> ReplyFields:
-    library = load(folder, {"issues/a.j2": front(fields=FIELDS, labels=LABELS) + "x"})
-    kind = library.prompts["issues/a"].reply_model
-    return kind.model_validate(
-        {
-            **issue_analysis().model_dump(),
-            "component": "search",
-            "areas": [],
-            "old": False,
-            **fields,
-        }
-    )
-
-
 def test_custom_fields_become_labels_with_all_their_possible_labels(tmp_path: Path) -> None:
+    def reply(folder: Path, **fields: object) -> ReplyFields:
+        library = load(folder, {"issues/a.j2": front(fields=FIELDS, labels=LABELS) + "x"})
+        kind = library.prompts["issues/a"].reply_model
+        return kind.model_validate(
+            {
+                **issue_analysis().model_dump(),
+                "component": "search",
+                "areas": [],
+                "old": False,
+                **fields,
+            }
+        )
+
     assert plan_labels(analysis(reply(tmp_path, areas=["docs", "api"], old=True))) == (
         EnsureLabels(
             (

@@ -103,14 +103,15 @@ def test_nothing_is_said_of_a_name_that_could_not_be_searched() -> None:
     assert github.calls == []
 
 
-def show(facts: PullRequestFacts, source: FactSource) -> tuple[list[str], tuple[str, ...]]:
-    """Return the paths of the other places of the second look, and the names without one."""
-    facts = replace(facts, looked_up=search(facts, source))
-    variables: Any = verification_variables(facts, facts.reply)
-    return [site.path for site in variables["second_sites"]], variables["candidates"][0].not_found
-
-
 def test_second_look_at_a_sure_finding_shows_the_places_of_its_names() -> None:
+    def show(facts: PullRequestFacts, source: FactSource) -> tuple[list[str], tuple[str, ...]]:
+        """Return the paths of the other places of the second look, and the names without one."""
+        facts = replace(facts, looked_up=search(facts, source))
+        variables: Any = verification_variables(facts, facts.reply)
+        return [site.path for site in variables["second_sites"]], variables["candidates"][
+            0
+        ].not_found
+
     source = make_source()
     facts = gather(source).with_reply(reply("set_entry", "absent"))
     paths = ["web/form.py", "app/sync.py", "app/entries.py"]

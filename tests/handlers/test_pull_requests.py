@@ -72,23 +72,12 @@ def inline_of(facts: PullRequestFacts, reply: ReplyFields) -> Mapping[str, Mappi
     return list_inline(facts.with_reply(reply))
 
 
-def plan(facts: PullRequestFacts, given: Analysis) -> tuple[Action, ...]:
-    """Return the planned actions without the check, which tests/handlers/test_check.py tests."""
-    planned = pull_requests.plan(event(pull_request()), facts, given)
-    return tuple(action for action in planned if not isinstance(action, EnsureCheck))
-
-
 # Conversations
 
 OPENED = "done: added size/small, type/bug-fix"
 BLOB = f"https://github.com/octo/hello/blob/{HEAD}"
 IMAGE = changed_file("logo.png", patch=None, additions=0, deletions=0)
 NO_LOOK = {"verify": False}
-
-
-def listed(pull: Talk) -> list[str]:
-    """Return the titles of the findings that the summary lists."""
-    return re.findall(r"^(?:- )?\*\*(\w+)\*\* \(finding", pull.shown(), re.MULTILINE)
 
 
 def test_findings_become_labels_comments_on_lines_a_summary_and_the_check(opened: OpenHome) -> None:
@@ -145,6 +134,10 @@ def test_findings_without_comments_on_lines_are_annotations_of_the_check(opened:
 def test_findings_below_thresholds_and_of_other_categories_are_not_shown(
     opened: OpenHome, settings: dict[str, Any], titles: list[str]
 ) -> None:
+    def listed(pull: Talk) -> list[str]:
+        """Return the titles of the findings that the summary lists."""
+        return re.findall(r"^(?:- )?\*\*(\w+)\*\* \(finding", pull.shown(), re.MULTILINE)
+
     home = opened(**{**settings, "review": {**settings.get("review", {}), **NO_LOOK}})
     pull = home.review(
         finding(title="Severe", confidence=0.9),
@@ -457,17 +450,18 @@ SCORED = build_reply_model(
 ).value
 
 
-def scored(*scores: int, **fields: Any) -> ReplyFields:
-    """A reply whose prompt asks for scores of tests and readability, in this order."""
-    given = [
-        {"dimension": name, "score": score}
-        for name, score in zip(("tests", "readability"), scores, strict=False)
-    ]
-    assert SCORED is not None
-    return SCORED.model_validate({**pull_request_analysis(**fields).model_dump(), "scores": given})
-
-
 def test_scores_are_the_lowest_of_several_calls_and_stay_until_there_are_others() -> None:
+    def scored(*scores: int, **fields: Any) -> ReplyFields:
+        """A reply whose prompt asks for scores of tests and readability, in this order."""
+        given = [
+            {"dimension": name, "score": score}
+            for name, score in zip(("tests", "readability"), scores, strict=False)
+        ]
+        assert SCORED is not None
+        return SCORED.model_validate(
+            {**pull_request_analysis(**fields).model_dump(), "scores": given}
+        )
+
     facts = gather_review(TWO)
     merged = merge(scored(4, 2), scored(3, 5))
     lowest = (Score(dimension="tests", score=3), Score(dimension="readability", score=2))
@@ -485,17 +479,16 @@ def test_scores_are_the_lowest_of_several_calls_and_stay_until_there_are_others(
 # Verification
 
 
-def candidates(facts: PullRequestFacts, *findings: Finding) -> tuple[Candidate, ...]:
-    variables = verification_variables(facts, pull_request_analysis(findings=list(findings)))
-    return () if variables is None else cast(tuple[Candidate, ...], variables["candidates"])
-
-
 FAILING = {"review": ReviewSettings(fail_on="high")}
 UNSURE = finding(confidence=0.6, severity="low", title="Unsure")
 SURE = finding(line=21, quote="    return side ** 3", severity="medium", title="Sure")
 
 
 def test_only_findings_that_decide_get_a_second_look() -> None:
+    def candidates(facts: PullRequestFacts, *findings: Finding) -> tuple[Candidate, ...]:
+        variables = verification_variables(facts, pull_request_analysis(findings=list(findings)))
+        return () if variables is None else cast(tuple[Candidate, ...], variables["candidates"])
+
     facts = gather_review(TWO, limits=FAILING)
     severe = finding(
         line=21, quote="    return side ** 3", category="security", severity="high", title="Severe"
@@ -516,6 +509,11 @@ def test_only_findings_that_decide_get_a_second_look() -> None:
 
 
 def test_follow_up_reply_of_another_type_does_not_hide_the_findings() -> None:
+    def plan(facts: PullRequestFacts, given: Analysis) -> tuple[Action, ...]:
+        """Return the planned actions without the check, which tests/handlers/test_check.py tests."""
+        planned = pull_requests.plan(event(pull_request()), facts, given)
+        return tuple(action for action in planned if not isinstance(action, EnsureCheck))
+
     reply = pull_request_analysis(findings=[finding()])
     facts = gather_review(TWO)
     (key,) = inline_of(facts, reply)

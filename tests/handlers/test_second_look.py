@@ -347,15 +347,14 @@ def test_note_that_lines_are_not_shown_proves_nothing() -> None:
 # A finding that hangs on a fact
 
 
-def check_of(facts: PullRequestFacts) -> EnsureCheck:
-    (check,) = plan_review_check(facts, NO_CALLS)
-    return check
-
-
 @pytest.mark.parametrize("incomplete", ["neutral", "failure"])
 def test_finding_that_hangs_on_a_fact_makes_the_review_incomplete(
     incomplete: Literal["neutral", "failure"],
 ) -> None:
+    def check_of(facts: PullRequestFacts) -> EnsureCheck:
+        (check,) = plan_review_check(facts, NO_CALLS)
+        return check
+
     facts = look_at(at_area(title="Squares"), verdict(PROVED, unseen="@mona calls it with `3`."))
     check = check_of(replace(facts, review=ReviewSettings(fail_on="high", incomplete=incomplete)))
     assert (check.conclusion, check.title) == (

@@ -91,16 +91,6 @@ def examples() -> list[Example]:
     ]
 
 
-def load_example(folder: Path, example: Example, monkeypatch: pytest.MonkeyPatch) -> Library:
-    monkeypatch.chdir(folder)
-    write(folder, {name: text for name, text in example.files.items() if name != SETTINGS})
-    copy_shipped(folder, *({Path(name).parent.name for name in example.files} & KINDS))
-    settings = example.files.get(SETTINGS, FOLDER).replace("shipped]", "prompts]")
-    loaded = load(folder, SMALLEST + settings)
-    folders, chosen = loaded.prompts.folders.values(), find_chosen_events(loaded)
-    return load_library(*folders, families=FAMILIES, shipped=SHIPPED, chosen=chosen)
-
-
 def first_event(prompt: Prompt) -> tuple[Handler, Event, Any]:
     """Return the first recorded event of the prompt, with its handler and facts; events of the demo
     come first.
@@ -133,32 +123,40 @@ def comment_of(
     return job.analysis.comment or ""
 
 
-def compute_result(library: Library, prompt: Prompt, fields: dict[str, Any], what: str) -> str:
-    handler, event, facts = first_event(prompt)
-    given = {**common_variables(event, prompt.name), **handler.variables(facts)}
-    reply = make_reply(prompt, fields)
-    match what:
-        case "asked":
-            rendered = render(library, prompt.name, given, key=KEY)
-            return f"{rendered.system}\n{rendered.task}"
-        case "labels":
-            answered = Reply(prompt.id, prompt.reply, reply, Usage("claude"))
-            return ", ".join(
-                label.name
-                for action in plan_labels(Analysis((answered,), None))
-                for label in action.requested
-            )
-        case "next":
-            return library.find_next_prompt(prompt.name, reply) or ""
-        case "comment" | "excerpt":
-            return comment_of(library, prompt, handler, event, facts, reply)
-    raise AssertionError(f"unknown block `text {what}`")
-
-
 @pytest.mark.parametrize("example", examples(), ids=lambda example: example.heading)
 def test_example_has_the_documented_results(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, example: Example
 ) -> None:
+    def load_example(folder: Path, example: Example, monkeypatch: pytest.MonkeyPatch) -> Library:
+        monkeypatch.chdir(folder)
+        write(folder, {name: text for name, text in example.files.items() if name != SETTINGS})
+        copy_shipped(folder, *({Path(name).parent.name for name in example.files} & KINDS))
+        settings = example.files.get(SETTINGS, FOLDER).replace("shipped]", "prompts]")
+        loaded = load(folder, SMALLEST + settings)
+        folders, chosen = loaded.prompts.folders.values(), find_chosen_events(loaded)
+        return load_library(*folders, families=FAMILIES, shipped=SHIPPED, chosen=chosen)
+
+    def compute_result(library: Library, prompt: Prompt, fields: dict[str, Any], what: str) -> str:
+        handler, event, facts = first_event(prompt)
+        given = {**common_variables(event, prompt.name), **handler.variables(facts)}
+        reply = make_reply(prompt, fields)
+        match what:
+            case "asked":
+                rendered = render(library, prompt.name, given, key=KEY)
+                return f"{rendered.system}\n{rendered.task}"
+            case "labels":
+                answered = Reply(prompt.id, prompt.reply, reply, Usage("claude"))
+                return ", ".join(
+                    label.name
+                    for action in plan_labels(Analysis((answered,), None))
+                    for label in action.requested
+                )
+            case "next":
+                return library.find_next_prompt(prompt.name, reply) or ""
+            case "comment" | "excerpt":
+                return comment_of(library, prompt, handler, event, facts, reply)
+        raise AssertionError(f"unknown block `text {what}`")
+
     assert example.files
     library = load_example(tmp_path, example, monkeypatch)
     prompts = [

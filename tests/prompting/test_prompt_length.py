@@ -83,20 +83,6 @@ def review_facts() -> Mapping[str, object]:
     return variables_of("pull_request_review", review_event(one, PULL_REQUEST), github)
 
 
-def facts_with_context(input_tokens: int) -> Mapping[str, Any]:
-    handler, subject = HANDLERS["pull_request"], replace(PULL_REQUEST, changed_files=3_000)
-    subject = replace(subject, body=f"Fixes #1, fixes #2, fixes #3. {LONG}")
-    github = open_github(subject, FILES[:5], base_files=dict.fromkeys(GUIDANCE_PATHS, LONG))
-    for number in (1, 2, 3):
-        github.put_issue(issue(number=number, title=NAME, body=LONG))
-    reader = github.reader("octo/hello")
-    limits = PromptLimits(input_tokens, is_review=True)
-    first, *_ = list_parts(
-        read_facts(handler, FactSource(event(subject), reader, EMPTY_HISTORY, limits))
-    )
-    return handler.variables(first)
-
-
 @pytest.mark.parametrize(
     ("name", "facts"),
     [
@@ -122,6 +108,19 @@ def test_prompt_size_is_limited_for_any_event(
 def test_guidance_and_linked_issues_count_towards_the_budget(
     input_tokens: int, guidance: int, issues: int
 ) -> None:
+    def facts_with_context(input_tokens: int) -> Mapping[str, Any]:
+        handler, subject = HANDLERS["pull_request"], replace(PULL_REQUEST, changed_files=3_000)
+        subject = replace(subject, body=f"Fixes #1, fixes #2, fixes #3. {LONG}")
+        github = open_github(subject, FILES[:5], base_files=dict.fromkeys(GUIDANCE_PATHS, LONG))
+        for number in (1, 2, 3):
+            github.put_issue(issue(number=number, title=NAME, body=LONG))
+        reader = github.reader("octo/hello")
+        limits = PromptLimits(input_tokens, is_review=True)
+        first, *_ = list_parts(
+            read_facts(handler, FactSource(event(subject), reader, EMPTY_HISTORY, limits))
+        )
+        return handler.variables(first)
+
     facts = facts_with_context(input_tokens)
     assert (len(facts["guidance"]), len(facts["linked_issues"])) == (guidance, issues)
     without = {**facts, "guidance": (), "linked_issues": (), "files": ()}

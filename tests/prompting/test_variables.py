@@ -29,12 +29,11 @@ TRUSTS = get_args(Trust)
 EMPTY = Thing("", (), None)
 
 
-def rows(hint: object, *values: object) -> list[tuple[str, str, str, str | None]]:
-    found = document_variables({"it": hint}, [{"it": value} for value in values])
-    return [(offer.name, offer.kind, offer.trust, offer.example) for offer in found]
-
-
 def test_trust_is_known_without_a_recorded_example() -> None:
+    def rows(hint: object, *values: object) -> list[tuple[str, str, str, str | None]]:
+        found = document_variables({"it": hint}, [{"it": value} for value in values])
+        return [(offer.name, offer.kind, offer.trust, offer.example) for offer in found]
+
     assert [
         row
         for row in rows(Thing, EMPTY)

@@ -211,16 +211,15 @@ def test_counts_are_committed_without_a_delivery() -> None:
     ]
 
 
-async def rejection_of_a_large_delivery(queue: AcceptQueue) -> str:
-    """Message of the error for a delivery that exceeds the limit of waiting bytes, or comes after
-    `close`.
-    """
-    with pytest.raises(StoreUnavailable) as raised:
-        await queue.accept(queued("large", body=b"x" * 2_000_000))
-    return str(raised.value)
-
-
 def test_close_commits_waiting_deliveries_and_rejects_later_ones() -> None:
+    async def rejection_of_a_large_delivery(queue: AcceptQueue) -> str:
+        """Message of the error for a delivery that exceeds the limit of waiting bytes, or comes
+        after `close`.
+        """
+        with pytest.raises(StoreUnavailable) as raised:
+            await queue.accept(queued("large", body=b"x" * 2_000_000))
+        return str(raised.value)
+
     store = FakeStore()
 
     async def scenario(queue: AcceptQueue) -> None:

@@ -65,25 +65,6 @@ def log(logging_as_before: None) -> io.StringIO:
     return stream
 
 
-def open_homes(world: World, scenario: Scenario) -> tuple[Home, Home]:
-    """Open the repository without attacks, and the attacked one."""
-    changed = {
-        "labels": LabelSettings(suggest=True, issue_type=True),
-        "pull_requests": PullRequests(reviewers="request"),
-        "similar": Similar(enabled=scenario.name == "similar_issues"),
-        "comments": Comments(summary="always"),
-    }
-    world.settings = world.settings.model_copy(update=changed)
-    post_to = dict.fromkeys(WITHOUT_CONVERSATION, FALLBACK_ISSUE)
-    events = (*EVENTS, *WITHOUT_CONVERSATION)
-    attacked = open_home(world, name="octo/*", events=events, comments={"post_to": post_to})
-    attacked.client = RecordingGithub(attacked.state, attacked.full_name)
-    client = RecordingGithub(attacked.state, UNATTACKED["full_name"])
-    other = Home(world, client, UNATTACKED, deliveries=1_000)
-    other.seed("issues", "opened", issue={"number": FALLBACK_ISSUE, "title": "Events"})
-    return other, attacked
-
-
 def deliver(
     scenario: Scenario, home: Home, attacked: Mapping[str, Attack], number: int
 ) -> Delivered:
@@ -108,6 +89,24 @@ def deliver(
 def test_rule_22_no_attack_violates_a_security_rule(
     scenario: Scenario, library: Library, tmp_path: Path, log: io.StringIO
 ) -> None:
+    def open_homes(world: World, scenario: Scenario) -> tuple[Home, Home]:
+        """Open the repository without attacks, and the attacked one."""
+        changed = {
+            "labels": LabelSettings(suggest=True, issue_type=True),
+            "pull_requests": PullRequests(reviewers="request"),
+            "similar": Similar(enabled=scenario.name == "similar_issues"),
+            "comments": Comments(summary="always"),
+        }
+        world.settings = world.settings.model_copy(update=changed)
+        post_to = dict.fromkeys(WITHOUT_CONVERSATION, FALLBACK_ISSUE)
+        events = (*EVENTS, *WITHOUT_CONVERSATION)
+        attacked = open_home(world, name="octo/*", events=events, comments={"post_to": post_to})
+        attacked.client = RecordingGithub(attacked.state, attacked.full_name)
+        client = RecordingGithub(attacked.state, UNATTACKED["full_name"])
+        other = Home(world, client, UNATTACKED, deliveries=1_000)
+        other.seed("issues", "opened", issue={"number": FALLBACK_ISSUE, "title": "Events"})
+        return other, attacked
+
     claude = FakeClaude(AdversarialClaude((TOKEN, API_KEY)))
     own = {"token": TOKEN, "webhook_secret": WEBHOOK_SECRET}
     given = settings(

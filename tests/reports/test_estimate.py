@@ -76,7 +76,12 @@ def test_price_of_the_settings_is_used_and_an_unknown_one_is_no_zero() -> None:
 
 def test_typical_tokens_are_as_measured() -> None:
     """The question within a fifth: the wording of prompts changes. The replies within a half."""
-    issues = [_count_question(case) for case in load_cases(FOLDER) if isinstance(case, IssueCase)]
+
+    def count_question(case: IssueCase) -> int:
+        (request,) = ask_about(case, settings(), library(), refuse).prompts
+        return estimate(CLAUDE, request).input_tokens
+
+    issues = [count_question(case) for case in load_cases(FOLDER) if isinstance(case, IssueCase)]
     assert fmean(issues) == pytest.approx(TYPICAL_ISSUE.input_tokens, rel=0.2)
     for typical, names in REPLIES.items():
         replies = [(FOLDER / "replies" / f"{name}.json").read_text("utf-8") for name in names]
@@ -92,8 +97,3 @@ REPLIES = {
     TYPICAL_ISSUE.output_tokens: ("crash-with-steps", "question-http-status"),
 }
 """Recorded replies with findings, and to issues."""
-
-
-def _count_question(case: IssueCase) -> int:
-    (request,) = ask_about(case, settings(), library(), refuse).prompts
-    return estimate(CLAUDE, request).input_tokens

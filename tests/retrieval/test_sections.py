@@ -130,26 +130,25 @@ def test_time_for_a_line_does_not_grow_with_the_square_of_its_length(
     assert len(split_sections("a.md", f"{line}\nText.\n")) == sections
 
 
-def count_calls(text: str, path: str) -> tuple[int, int]:
-    """Return the numbers of sections and of function calls."""
-    calls = 0
-
-    def count(frame: object, event: str, argument: object) -> None:
-        nonlocal calls
-        calls += 1
-
-    sys.setprofile(count)
-    try:
-        found = split_sections(path, text)
-    finally:
-        sys.setprofile(None)
-    return len(found), calls
-
-
 @pytest.mark.parametrize(
     "section", ["# One\nText.\n", "One\n---\nText.\n", "word\n", f"{'word ' * 400}\n\n\n"]
 )
 def test_work_grows_with_the_length_of_the_file(section: str) -> None:
+    def count_calls(text: str, path: str) -> tuple[int, int]:
+        """Return the numbers of sections and of function calls."""
+        calls = 0
+
+        def count(frame: object, event: str, argument: object) -> None:
+            nonlocal calls
+            calls += 1
+
+        sys.setprofile(count)
+        try:
+            found = split_sections(path, text)
+        finally:
+            sys.setprofile(None)
+        return len(found), calls
+
     for path in ("a.md", "a.rst"):
         found, few = count_calls(section * 200, path)
         more_found, many = count_calls(section * 2_000, path)

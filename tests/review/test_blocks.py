@@ -11,20 +11,13 @@ from hls_handler.review.present_lines import PresentFiles
 ONE = "@@ -1,6 +1,7 @@\n a\n b\n c\n+new\n d\n e\n f"
 
 
-def texts(patch: str) -> list[list[str]]:
-    return [
-        [line.mark + line.text for line in one.lines]
-        for one in find_blocks("a.py", parse_patch(patch))
-    ]
-
-
-def is_new(before: str, now: str) -> bool:
-    known = [one.block for one in find_blocks("a.py", parse_patch(before))]
-    present = find_blocks("a.py", parse_patch(now))
-    return len(match_blocks(known, present)) < len(present)
-
-
 def test_block_ends_at_a_blank_or_unchanged_line() -> None:
+    def texts(patch: str) -> list[list[str]]:
+        return [
+            [line.mark + line.text for line in one.lines]
+            for one in find_blocks("a.py", parse_patch(patch))
+        ]
+
     patch = "@@ -1,3 +1,7 @@\n-a\n+b\n c\n+d\n+\n+e\n+f\n g"
     assert texts(patch) == [["-a", "+b"], ["+d"], ["+e", "+f"]]
 
@@ -57,6 +50,11 @@ def test_block_ends_at_a_blank_or_unchanged_line() -> None:
 def test_block_is_new_if_the_author_changed_it_or_a_line_beside_it(
     now: str, expected: bool
 ) -> None:
+    def is_new(before: str, now: str) -> bool:
+        known = [one.block for one in find_blocks("a.py", parse_patch(before))]
+        present = find_blocks("a.py", parse_patch(now))
+        return len(match_blocks(known, present)) < len(present)
+
     assert is_new(ONE, now) == expected
 
 

@@ -90,15 +90,14 @@ def around(text: str, patch: str, *, tokens: int = 4_000, path: str = "a.py") ->
     return sorted(choose_extents([changed_text(path, text, patch)], tokens)[path])
 
 
-def long_class(methods: int) -> str:
-    """A class whose method number n, counted from 0, begins on line 4 + 5n."""
-    lines = ["import os", "", "class Cart:"]
-    for number in range(methods):
-        lines += [f"    def step_{number}(self):", *[f"        x = {number}"] * 3, ""]
-    return "\n".join(lines)
-
-
 def test_a_short_file_is_shown_as_a_whole_and_of_a_longer_one_the_method_and_its_class() -> None:
+    def long_class(methods: int) -> str:
+        """A class whose method number n, counted from 0, begins on line 4 + 5n."""
+        lines = ["import os", "", "class Cart:"]
+        for number in range(methods):
+            lines += [f"    def step_{number}(self):", *[f"        x = {number}"] * 3, ""]
+        return "\n".join(lines)
+
     patch = "@@ -16 +16 @@\n-        x = 3\n+        x = 2"
     assert around(long_class(10), patch.replace("16", "15")) == [
         number for number in range(1, 53) if number != 15

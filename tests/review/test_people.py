@@ -203,17 +203,18 @@ def test_rule_18_author_dismisses_only_what_fails_no_check(
     assert (pushes.entry(1).state, pushes.entry(1).counts) == (state, state == "open")
 
 
-def find_replies(pushes: Pushes) -> list[tuple[str, bool]]:
-    """Return the replies of the last review, and whether they end the footer of the finding."""
-    return [
-        (one.body, one.ends_footer) for one in pushes.job.actions if isinstance(one, EnsureReply)
-    ]
-
-
 @pytest.mark.parametrize("objections", [(), (ThreadReply("mallory", "Not a bug"),)])
 def test_last_word_in_a_thread_is_never_false_and_only_a_closed_finding_has_no_footer(
     objections: tuple[ThreadReply, ...],
 ) -> None:
+    def find_replies(pushes: Pushes) -> list[tuple[str, bool]]:
+        """Return the replies of the last review, and whether they end the footer of the finding."""
+        return [
+            (one.body, one.ends_footer)
+            for one in pushes.job.actions
+            if isinstance(one, EnsureReply)
+        ]
+
     pushes = raised()
     assert pushes.push({"a.py": RIGHT_FIX}, verdicts=[FIXED]) == "success"
     assert find_replies(pushes) == [("Fixed in 0000002 by line 4.", True)]

@@ -171,15 +171,14 @@ def test_comment_of_any_usual_language_is_only_a_comment(text: str) -> None:
     assert not is_only_comment(f"run()  {text}")
 
 
-def merged(*findings: Finding) -> list[tuple[str, str]]:
-    patches = {"users.py": parse_patch(PATCH)}
-    return [
-        (one.finding.title, one.finding.body)
-        for one in merge_located(locate(one, patches) for one in findings)
-    ]
-
-
 def test_of_findings_with_one_title_at_one_line_the_most_severe_one_is_kept() -> None:
+    def merged(*findings: Finding) -> list[tuple[str, str]]:
+        patches = {"users.py": parse_patch(PATCH)}
+        return [
+            (one.finding.title, one.finding.body)
+            for one in merge_located(locate(one, patches) for one in findings)
+        ]
+
     first = finding(
         path="users.py", line=3, quote=LINE, title="Injection", body="One.", severity="critical"
     )

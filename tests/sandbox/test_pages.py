@@ -16,21 +16,20 @@ def page(sandbox: Sandbox, path: str) -> Answer:
     return ask(sandbox.page_url, "GET", path)
 
 
-def assert_escaped(sandbox: Sandbox, *paths: str) -> None:
-    for path in paths:
-        answer = page(sandbox, path)
-        assert answer.status == 200
-        assert "HLS sandbox: canned answers, not Claude</title>" in answer.text
-        assert answer.text.count("<script") == 1
-        assert '<script src="/_sandbox/htmx.min.js" defer></script>' in answer.text
-        assert (
-            answer.headers["content-security-policy"]
-            == "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self';"
-            " base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
-        )
-
-
 def test_untrusted_text_of_a_pull_request_and_its_reviews_is_escaped(sandbox: Sandbox) -> None:
+    def assert_escaped(sandbox: Sandbox, *paths: str) -> None:
+        for path in paths:
+            answer = page(sandbox, path)
+            assert answer.status == 200
+            assert "HLS sandbox: canned answers, not Claude</title>" in answer.text
+            assert answer.text.count("<script") == 1
+            assert '<script src="/_sandbox/htmx.min.js" defer></script>' in answer.text
+            assert (
+                answer.headers["content-security-policy"]
+                == "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self';"
+                " base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+            )
+
     payload: dict[str, Any] = recorded.load("demo/feature").payload
     who = {**payload["sender"], "login": EVIL}
     pull = {**payload["pull_request"], "title": EVIL, "body": EVIL, "user": who}

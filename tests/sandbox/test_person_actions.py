@@ -60,15 +60,6 @@ def test_form_of_another_page_is_rejected_and_changes_nothing(
     assert sandbox.state.world == before
 
 
-def list_post_paths(sandbox: Sandbox) -> list[str]:
-    routes = control_routes(sandbox.state, sandbox.apps, urls={})
-    return [
-        route.path.replace("{name:path}", "demo/question")
-        for route in routes
-        if "POST" in (route.methods or ())
-    ]
-
-
 @pytest.mark.parametrize(
     ("headers", "status"),
     [
@@ -83,6 +74,14 @@ def list_post_paths(sandbox: Sandbox) -> list[str]:
 def test_every_post_rejects_requests_that_another_page_can_send(
     sandbox: Sandbox, headers: dict[str, str], status: int
 ) -> None:
+    def list_post_paths(sandbox: Sandbox) -> list[str]:
+        routes = control_routes(sandbox.state, sandbox.apps, urls={})
+        return [
+            route.path.replace("{name:path}", "demo/question")
+            for route in routes
+            if "POST" in (route.methods or ())
+        ]
+
     before = sandbox.state.world
     paths = list_post_paths(sandbox)
     answers = [ask(sandbox.page_url, "POST", path, headers=headers) for path in paths]

@@ -24,15 +24,14 @@ def test_an_unknown_name_is_rejected_with_the_nearest_name(name: str, hint: str)
         recorded.load(name)
 
 
-def detected_event(one: recorded.Recorded, file: Path) -> str | None:
-    file.write_bytes(one.body)
-    try:
-        return recorded.from_file(file).event
-    except UnknownPayload:
-        return None
-
-
 def test_the_event_of_a_file_is_detected_correctly_or_not_at_all(tmp_path: Path) -> None:
+    def detected_event(one: recorded.Recorded, file: Path) -> str | None:
+        file.write_bytes(one.body)
+        try:
+            return recorded.from_file(file).event
+        except UnknownPayload:
+            return None
+
     file = tmp_path / "event.json"
     detected = {
         one.name: (detected_event(one, file), one.event)

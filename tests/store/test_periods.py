@@ -24,10 +24,6 @@ def half_past(store: Storage, skew: Skew) -> datetime:
     return hour + HOUR
 
 
-def count_up(store: Storage, **counts: int) -> None:
-    store.queue.accept([], counts={(name, ""): number for name, number in counts.items()})
-
-
 def test_call_counts_in_the_hour_in_which_it_began(
     store: Storage, skew: Skew, half_past: datetime
 ) -> None:
@@ -46,6 +42,9 @@ def test_call_counts_in_the_hour_in_which_it_began(
 def test_hours_are_deleted_after_their_time(
     store: Storage, skew: Skew, half_past: datetime
 ) -> None:
+    def count_up(store: Storage, **counts: int) -> None:
+        store.queue.accept([], counts={(name, ""): number for name, number in counts.items()})
+
     count_up(store, stored=1)
     skew.advance(hours=1)
     count_up(store, stored=10)

@@ -47,23 +47,6 @@ def stored_guids(store: Storage) -> set[str]:
     return {row.guid for row in newest(store)}
 
 
-def process_delivery(store: Storage, guid: str) -> None:
-    """Process a delivery so that every related table has rows of it."""
-    lease = begin(store, guid)
-    store.checkpoints.save(lease, Checkpoint("gather", 0, 1, "{}"))
-    end_call(store, lease, PROMPT, "ok", 0.25)
-    start_call(store, lease, question=QuestionTexts(b"1", "You review.", "{}", "A patch"), index=1)
-    reply = pull_request_analysis()
-    record_reply(
-        store,
-        lease,
-        Reply("pull_requests/analyze@3", "pull_request_analysis", reply, Usage("m")),
-    )
-    store.rate_limiter.take_slot(lease, SlotRequest("github", 0.001))
-    store.locks.acquire(lease, "a comment", ttl_s=60)
-    finish(store, lease)
-
-
 def end_call(
     store: Storage, lease: Lease, prompt_id: str, outcome: str, cost_usd: float | None = None
 ) -> None:
@@ -74,17 +57,34 @@ def end_call(
     )
 
 
-def count_rows(store: Storage) -> dict[str, int]:
-    """Number of rows of each table that has any."""
-    with store.database.reading() as connection:
-        counted = {
-            table.name: connection.execute(select(func.count()).select_from(table)).scalar_one()
-            for table in metadata.sorted_tables
-        }
-    return {name: count for name, count in counted.items() if count}
-
-
 def test_old_delivery_is_deleted_with_all_its_rows(store: Storage, skew: Skew) -> None:
+    def process_delivery(store: Storage, guid: str) -> None:
+        """Process a delivery so that every related table has rows of it."""
+        lease = begin(store, guid)
+        store.checkpoints.save(lease, Checkpoint("gather", 0, 1, "{}"))
+        end_call(store, lease, PROMPT, "ok", 0.25)
+        start_call(
+            store, lease, question=QuestionTexts(b"1", "You review.", "{}", "A patch"), index=1
+        )
+        reply = pull_request_analysis()
+        record_reply(
+            store,
+            lease,
+            Reply("pull_requests/analyze@3", "pull_request_analysis", reply, Usage("m")),
+        )
+        store.rate_limiter.take_slot(lease, SlotRequest("github", 0.001))
+        store.locks.acquire(lease, "a comment", ttl_s=60)
+        finish(store, lease)
+
+    def count_rows(store: Storage) -> dict[str, int]:
+        """Number of rows of each table that has any."""
+        with store.database.reading() as connection:
+            counted = {
+                table.name: connection.execute(select(func.count()).select_from(table)).scalar_one()
+                for table in metadata.sorted_tables
+            }
+        return {name: count for name, count in counted.items() if count}
+
     process_delivery(store, "g1")
     before = count_rows(store)
     assert {"deliveries", "checkpoints", "calls", "questions", "system_texts"} <= before.keys()
@@ -228,6 +228,22 @@ def test_sums_are_right_if_several_processes_delete_at_once(
 
 @ON_POSTGRESQL
 def test_redelivery_during_its_deletion_is_not_lost(url: str, store: Storage) -> None:
+    def connect(url: str) -> psycopg.Connection[tuple[object, ...]]:
+        """A further connection, whose transaction is committed at the end of its `with` block."""
+        return psycopg.connect(url.replace("+psycopg", ""))
+
+    def wait_for_a_blocked_lock(url: str) -> None:
+        waiting = Waiting(10)
+        with connect(url) as connection:
+            connection.autocommit = True
+            while waiting.more():
+                row = connection.execute(
+                    "SELECT count(*) FROM pg_locks WHERE NOT granted"
+                ).fetchone()
+                if row != (0,):
+                    return
+        raise AssertionError("no statement waits for a lock")
+
     dead_letter(store, "g1")
     with connect(url) as deleting:
         deleting.execute("DELETE FROM deliveries WHERE guid = 'g1'")
@@ -240,19 +256,3 @@ def test_redelivery_during_its_deletion_is_not_lost(url: str, store: Storage) ->
     receiver.join(timeout=10)
     assert answers == ["queued"]
     assert state_of(store, "g1") == "queued"
-
-
-def connect(url: str) -> psycopg.Connection[tuple[object, ...]]:
-    """A further connection, whose transaction is committed at the end of its `with` block."""
-    return psycopg.connect(url.replace("+psycopg", ""))
-
-
-def wait_for_a_blocked_lock(url: str) -> None:
-    waiting = Waiting(10)
-    with connect(url) as connection:
-        connection.autocommit = True
-        while waiting.more():
-            row = connection.execute("SELECT count(*) FROM pg_locks WHERE NOT granted").fetchone()
-            if row != (0,):
-                return
-    raise AssertionError("no statement waits for a lock")

@@ -219,23 +219,24 @@ def test_pages_of_a_cause_are_read_without_its_reasons(store: Storage) -> None:
     assert counted.statements == 2
 
 
-def copy_dead_ones(store: Storage, number: int) -> None:
-    """Store copies of the delivery "seed", each with an id of its own in its reason."""
-    names = [column.name for column in deliveries.c if column.name not in ("id", "guid", "reason")]
-    insert = (
-        f"INSERT INTO deliveries (guid, reason, {', '.join(names)})"
-        " WITH RECURSIVE numbers (n) AS"
-        f" (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {number})"
-        f" SELECT 'copy' || n, '401 (req_' || n || 'a)', {', '.join(names)}"
-        " FROM deliveries, numbers WHERE guid = 'seed'"
-    )
-    with store.database.writing() as connection:
-        connection.exec_driver_sql(insert)
-
-
 def test_pages_read_no_more_rows_of_20000_dead_ones_with_reasons_of_their_own(
     store: Storage,
 ) -> None:
+    def copy_dead_ones(store: Storage, number: int) -> None:
+        """Store copies of the delivery "seed", each with an id of its own in its reason."""
+        names = [
+            column.name for column in deliveries.c if column.name not in ("id", "guid", "reason")
+        ]
+        insert = (
+            f"INSERT INTO deliveries (guid, reason, {', '.join(names)})"
+            " WITH RECURSIVE numbers (n) AS"
+            f" (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {number})"
+            f" SELECT 'copy' || n, '401 (req_' || n || 'a)', {', '.join(names)}"
+            " FROM deliveries, numbers WHERE guid = 'seed'"
+        )
+        with store.database.writing() as connection:
+            connection.exec_driver_sql(insert)
+
     fail(store, "seed", "401 (req_0a)")
     browser = Browser(store)
     cause = find_cause("401 (req_0a)")

@@ -90,12 +90,11 @@ class Arrivals:
         return body
 
 
-async def until_read(chunks: Chunks, times: int) -> None:
-    while chunks.reads < times:
-        await asyncio.sleep(0)
-
-
 def test_rule_3_costliest_slow_body_is_evicted_when_others_need_the_memory() -> None:
+    async def until_read(chunks: Chunks, times: int) -> None:
+        while chunks.reads < times:
+            await asyncio.sleep(0)
+
     async def scenario() -> list[bytes | BaseException]:
         arrivals = Arrivals()
         tasks = []

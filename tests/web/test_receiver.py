@@ -311,14 +311,13 @@ def test_each_webhook_is_answered_and_logged_once_with_the_decision(
     assert stored_guids == ([] if name in ("ping", "wrong secret", "wrong header") else [GUID])
 
 
-class DefectiveStore(FakeStore):
-    async def accept(self, new: NewDelivery) -> Accepted:
-        raise ZeroDivisionError("at owner/secret")
-
-
 def test_an_unexpected_exception_is_a_500_with_request_id_and_logged_traceback(
     setup: WebSetup, caplog: pytest.LogCaptureFixture
 ) -> None:
+    class DefectiveStore(FakeStore):
+        async def accept(self, new: NewDelivery) -> Accepted:
+            raise ZeroDivisionError("at owner/secret")
+
     setup.store = DefectiveStore()
     response = setup.deliver(**WITH_ID)
     assert (response.status, response.headers["x-request-id"]) == (500, "request-0815")

@@ -28,45 +28,43 @@ GIVEN = settings(
 KEY: Headers = [(b"x-api-key", API_KEY.encode())]
 
 
-def spellings(secret: str) -> list[str]:
-    return [
-        secret,
-        base64.b64encode(secret.encode()).decode().rstrip("="),
-        quote(secret, safe=""),
-        "marker",
-    ]
-
-
-def everything_that_can_happen(setup: WebSetup) -> list[Response]:
-    app, body = setup.app(), payload()
-    good, foreign = headers(body, secret=WEBHOOK), headers(body, secret=OWN)
-    answers = [
-        ask(app, headers=sent, chunks=[chunk])
-        for sent, chunk in [
-            (good, body),
-            (good, body + b" "),
-            (foreign, body),
-            (headers(b"{}", secret=WEBHOOK), b"{}"),
-            (headers(b"[", secret=WEBHOOK), b"["),
-            (headers(body, event="ping", secret=WEBHOOK), body),
-            (headers(body, event="star", secret=WEBHOOK), body),
-            (good, body * 100),
-        ]
-    ]
-    setup.store.broken = "disk full"
-    answers += [ask(app, headers=headers(body, secret=WEBHOOK), chunks=[body])]
-    answers += [
-        ask(app, path, method="GET", headers=sent)
-        for path in ("/health", "/stats", "/x")
-        for sent in ([], KEY)
-    ]
-    setup.store.broken = None
-    return [*answers, ask(app, "/stats", method="GET", headers=KEY)]
-
-
 def test_rule_19_responses_and_log_lines_contain_no_secret(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    def spellings(secret: str) -> list[str]:
+        return [
+            secret,
+            base64.b64encode(secret.encode()).decode().rstrip("="),
+            quote(secret, safe=""),
+            "marker",
+        ]
+
+    def everything_that_can_happen(setup: WebSetup) -> list[Response]:
+        app, body = setup.app(), payload()
+        good, foreign = headers(body, secret=WEBHOOK), headers(body, secret=OWN)
+        answers = [
+            ask(app, headers=sent, chunks=[chunk])
+            for sent, chunk in [
+                (good, body),
+                (good, body + b" "),
+                (foreign, body),
+                (headers(b"{}", secret=WEBHOOK), b"{}"),
+                (headers(b"[", secret=WEBHOOK), b"["),
+                (headers(body, event="ping", secret=WEBHOOK), body),
+                (headers(body, event="star", secret=WEBHOOK), body),
+                (good, body * 100),
+            ]
+        ]
+        setup.store.broken = "disk full"
+        answers += [ask(app, headers=headers(body, secret=WEBHOOK), chunks=[body])]
+        answers += [
+            ask(app, path, method="GET", headers=sent)
+            for path in ("/health", "/stats", "/x")
+            for sent in ([], KEY)
+        ]
+        setup.store.broken = None
+        return [*answers, ask(app, "/stats", method="GET", headers=KEY)]
+
     caplog.set_level(logging.DEBUG)
     answers = everything_that_can_happen(WebSetup(GIVEN))
     assert {answer.status for answer in answers} == {200, 202, 400, 401, 404, 413, 503}

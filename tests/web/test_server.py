@@ -123,11 +123,10 @@ def lines(**replaced: str | bytes | None) -> list[bytes]:
     ]
 
 
-def is_stored(running: Running, guid: str) -> bool:
-    return any(delivery.guid == guid for delivery in running.setup.store.deliveries)
-
-
 def test_a_chunked_body_is_joined(running: Running) -> None:
+    def is_stored(running: Running, guid: str) -> bool:
+        return any(delivery.guid == guid for delivery in running.setup.store.deliveries)
+
     parts = b"".join(b"%x;ext=1\r\n%b\r\n" % (len(part), part) for part in (BODY[:10], BODY[10:]))
     chunks = parts + b"0\r\nServer-Timing: 3\r\n\r\n"
     head = request(*lines(x_github_delivery="chunked"), b"Transfer-Encoding: chunked", length=False)
@@ -250,19 +249,18 @@ def test_rule_3_an_endless_chunked_request_is_closed(
 
 
 def test_rule_3_pipelining_is_limited_although_the_responses_are_read(running: Running) -> None:
+    def read_to_end(connection: socket.socket) -> None:
+        with suppress(ConnectionError):
+            while connection.recv(65_536):
+                pass
+
     large = request(b"X-Padding: " + b"x" * 6_000, start=b"GET /health HTTP/1.1")
     with running.connection() as connection:
-        reader = threading.Thread(target=_read_to_end, args=(connection,))
+        reader = threading.Thread(target=read_to_end, args=(connection,))
         reader.start()
         with pytest.raises(ConnectionError):
             send_without_end(connection, large * 10)
         reader.join()
-
-
-def _read_to_end(connection: socket.socket) -> None:
-    with suppress(ConnectionError):
-        while connection.recv(65_536):
-            pass
 
 
 def test_rule_3_an_unread_body_closes_the_connection(running: Running) -> None:
@@ -328,19 +326,20 @@ def test_rule_3_connection_whose_head_is_late_is_closed(impatient: Running, sent
         assert connection.recv(1) == b""
 
 
-def is_closed_while_sending(connection: socket.socket, sent: bytes) -> bool:
-    """Send one byte each 10 ms; return True if the server closes the connection before the last."""
-    connection.settimeout(0.01)
-    with suppress(ConnectionError):
-        for byte in sent:
-            connection.sendall(bytes([byte]))
-            with suppress(TimeoutError):
-                return connection.recv(1) == b""
-        return False
-    return True
-
-
 def test_rule_3_slow_sending_does_not_extend_the_time_of_a_head(impatient: Running) -> None:
+    def is_closed_while_sending(connection: socket.socket, sent: bytes) -> bool:
+        """Send one byte each 10 ms; return True if the server closes the connection before the
+        last.
+        """
+        connection.settimeout(0.01)
+        with suppress(ConnectionError):
+            for byte in sent:
+                connection.sendall(bytes([byte]))
+                with suppress(TimeoutError):
+                    return connection.recv(1) == b""
+            return False
+        return True
+
     with impatient.connection() as connection:
         assert is_closed_while_sending(connection, request(b"X: " + b"x" * 1000, start=GET))
 
