@@ -21,7 +21,7 @@ from hls_handler.cli import COMMANDS as TOP_COMMANDS
 from hls_handler.cli import load_command
 from hls_handler.settings.reload import NEEDS_RESTART
 from hls_handler.settings.repository import REPOSITORY_KEYS, parse_repository_file
-from tests.settings.files import problems, with_value
+from tests.settings.files import SMALLEST, app_key, problems
 from tests.settings.make_reference import PAGE, render_page
 from tests.settings.make_schemas import repository_schema
 
@@ -52,6 +52,43 @@ def test_example_of_repository_settings_is_valid_and_has_every_key() -> None:
 
 
 def test_settings_of_each_provider_are_valid(tmp_path: Path) -> None:
+    def with_value(key: str, value: object) -> str:
+        """Return the smallest file with this value at "server.port" or
+        "repositories[].features.drafts".
+        """
+        root = yaml.safe_load(SMALLEST)
+        if key == "github.tokens" or key.startswith("github.app."):
+            del root["github"]["token"]
+        if key.startswith("github.app."):
+            root["github"]["app"] = {"id": 1, "private_key": app_key()}
+        if key.startswith(("retrieval.embeddings.", "retrieval.qdrant.")):
+            qdrant = (
+                {}
+                if key in ("retrieval.qdrant.url", "retrieval.qdrant.path")
+                else {"url": "http://127.0.0.1:6333"}
+            )
+            embeddings = {"base_url": "https://embeddings.example.com/v1", "model": "m"}
+            root["retrieval"] = {"qdrant": qdrant, "embeddings": embeddings}
+        if key == "server.viewers" or key.startswith("server.trusted_proxy."):
+            root["server"] = {
+                "trusted_proxy": {"networks": ["127.0.0.1/32"], "user_header": "X-User"}
+            }
+        if key.startswith("claude.fallbacks[]."):
+            root["claude"]["fallbacks"] = [
+                {"kind": "openai", "name": "second", "api_key": "k", "model": "m"}
+            ]
+        if key.startswith("budgets.repositories[]."):
+            root["budgets"] = {"repositories": [{"name": "a/b"}]}
+        *sections, name = key.split(".")
+        place: Any = root
+        for section in sections:
+            entries = section.removesuffix("[]")
+            place = place[entries][0] if section.endswith("[]") else place.setdefault(section, {})
+            if section == "price":
+                place |= {"input": 1, "output": 1}
+        place[name] = value
+        return yaml.safe_dump(root)
+
     page = Path("docs/providers.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| .+ \| `(\{kind: .+?\})`", page, re.MULTILINE)
     assert len(rows) == 10

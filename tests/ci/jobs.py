@@ -100,10 +100,3 @@ def job(output: Iterable[str]) -> Iterator[str]:
 def log(name: str) -> Iterator[str]:
     with (LOGS / f"{name}.txt").open(encoding="utf-8", errors="replace", newline="\n") as lines:
         yield from lines
-
-
-def interleave(own: Iterable[str], other: str = "db-1     | ", *, around: int = 25) -> list[str]:
-    """Return lines with those of another task before, between and after them."""
-    noise = [f"{other}alpha bravo {'cargo ' * (number % 5)}delta" for number in range(around)]
-    between = [text for line in own for text in (line, f"{other}ember flint")]
-    return [*noise, *between, *noise]

@@ -46,11 +46,6 @@ def test_secret_is_created_once_for_each_name(store: Storage) -> None:
     assert store.database.secret("nonce") != store.database.secret("other")
 
 
-def is_no_full_text_index(name: str | None, _kind: str, _parents: object) -> bool:
-    """SQLAlchemy describes neither an index of an expression nor a virtual table."""
-    return not (name or "").startswith(("ix_texts_words", "texts_words"))
-
-
 @pytest.mark.parametrize(
     "url",
     [

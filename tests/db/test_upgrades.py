@@ -13,12 +13,15 @@ from hls_handler.db import migrations
 from hls_handler.db.migrate import REVISIONS, VERSION_TABLE
 from hls_handler.db.tables import metadata
 from hls_handler.store.storage import Storage
-from tests.db.test_open import is_no_full_text_index
 from tests.e2e.service import Waiting
 from tests.postgres import Cluster
 
 
 def test_new_database_has_the_tables_of_the_newest_revision(fresh_url: str) -> None:
+    def is_no_full_text_index(name: str | None, _kind: str, _parents: object) -> bool:
+        """SQLAlchemy describes neither an index of an expression nor a virtual table."""
+        return not (name or "").startswith(("ix_texts_words", "texts_words"))
+
     Storage.open(fresh_url).close()
     engine = create_engine(fresh_url)
     with engine.connect() as connection:

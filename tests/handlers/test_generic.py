@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
+from hls_handler.actions import Action, EnsureComment
 from hls_handler.analysis import GenericAnalysis
 from hls_handler.errors import Superseded
 from hls_handler.handlers import generic
@@ -17,7 +19,6 @@ from hls_handler.prompting.render import RuleView
 from tests.handlers.world import (
     RecordedJob,
     analysis,
-    comment_of,
     event,
     issue,
     make_rule,
@@ -75,6 +76,11 @@ def test_each_object_in_payloads_has_its_own_comment(
     name: str, payload: dict[str, object], family: str
 ) -> None:
     """A second discussion does not overwrite the comment about the first."""
+
+    def comment_of(actions: Sequence[Action]) -> EnsureComment:
+        (found,) = (action for action in actions if isinstance(action, EnsureComment))
+        return found
+
     received = replace(PUSH, name=name, payload=payload)
     assert comment_of(generic.plan(received, analysis(ANALYSIS))).family == family
 

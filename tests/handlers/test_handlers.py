@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import Any, cast, get_args
 
 import pytest
 from pydantic import TypeAdapter, create_model
 
-from hls_handler.actions import Action, InlineComment, RequestedLabel
+from hls_handler.actions import Action, EnsureLabels, InlineComment, RequestedLabel
 from hls_handler.analysis import REPLY_TYPES, ReplyFields
 from hls_handler.batches.recording_job import read_facts
 from hls_handler.errors import ConversationIgnored, Superseded
@@ -41,7 +42,6 @@ from tests.handlers.world import (
     finding,
     issue,
     issue_analysis,
-    labels_of,
     make_rule,
     open_github,
     pull_request,
@@ -244,6 +244,10 @@ def test_locked_and_skipped_conversations_are_not_processed(
 def test_a_custom_reply_field_becomes_a_label_in_every_family(
     name: str, handler: Handler, comment: str | None
 ) -> None:
+    def labels_of(actions: Sequence[Action]) -> EnsureLabels:
+        (found,) = (action for action in actions if isinstance(action, EnsureLabels))
+        return found
+
     known = REPLIES[name]
     kind = cast(
         "type[ReplyFields]", create_model("Urgent", __base__=type(known), urgent=(bool, ...))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from difflib import unified_diff
 from typing import Any
 
-from hls_handler.actions import Action, EnsureCheck, EnsureComment, EnsureLabels, Outcome
+from hls_handler.actions import Action, EnsureCheck, Outcome
 from hls_handler.analysis import (
     Analysis,
     Finding,
@@ -331,16 +331,6 @@ def make_rule(event_key: str = "", **issues: int) -> Rule:
 def analysis(*replies: ReplyFields, comment: str | None = "Hello.") -> Analysis:
     answers = tuple(Reply("p@1", "t", reply, Usage("claude-haiku-5-5")) for reply in replies)
     return Analysis(answers, comment)
-
-
-def labels_of(actions: Sequence[Action]) -> EnsureLabels:
-    (found,) = (action for action in actions if isinstance(action, EnsureLabels))
-    return found
-
-
-def comment_of(actions: Sequence[Action]) -> EnsureComment:
-    (found,) = (action for action in actions if isinstance(action, EnsureComment))
-    return found
 
 
 def issue_analysis(**known: Any) -> IssueAnalysis:

@@ -149,17 +149,6 @@ def review_comment(longest: int | None = None, **changes: object) -> str:
     return render_comment(shipped(), name, variables, key=KEY, max_characters=longest) or ""
 
 
-def comment_variables(**overrides: object) -> dict[str, object]:
-    """Return the variables of a comment on `ISSUE`."""
-    about = {
-        **common("issue_comment.created", "comments/reply"),
-        "issue": ISSUE,
-        "before": (EARLIER,),
-        "documents": (),
-    }
-    return {**recorded("issue_comment")["demo/first-contribution"], **about, **overrides}
-
-
 def push_variables() -> dict[str, object]:
     return {**recorded("push")["demo/push"]}
 

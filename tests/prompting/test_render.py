@@ -28,10 +28,11 @@ from tests.prompting.samples import (
     FRONT,
     ISSUE,
     KEY,
-    comment_variables,
+    common,
     issue_variables,
     load,
     pull_request_variables,
+    recorded,
     shipped,
 )
 
@@ -220,6 +221,16 @@ ELSEWHERE = RuleView(
 def test_references_leave_no_back_link_unless_the_conversation_has_them(
     known: dict[str, Any], posted: str
 ) -> None:
+    def comment_variables(**overrides: object) -> dict[str, object]:
+        """Return the variables of a comment on `ISSUE`."""
+        about = {
+            **common("issue_comment.created", "comments/reply"),
+            "issue": ISSUE,
+            "before": (EARLIER,),
+            "documents": (),
+        }
+        return {**recorded("issue_comment")["demo/first-contribution"], **about, **overrides}
+
     reply = CommentReply(worth_saying=True, sources=[], answer=REFERRING, certain=True)
     variables = comment_variables(**{"before": (), "quoted": (), "analysis": reply, **known})
     comment = render_comment(shipped(), "comments/reply", variables, key=KEY)

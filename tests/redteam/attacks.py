@@ -56,7 +56,3 @@ def rounds(places: tuple[str, ...]) -> tuple[Mapping[str, Attack], ...]:
 
 HARMLESS_WORD = "heliotrope"
 """A word that no attack, template or recorded payload contains."""
-
-
-def harmless_round(places: tuple[str, ...]) -> Mapping[str, Attack]:
-    return {place: Attack(place, "harmless", f"{HARMLESS_WORD} {place}") for place in places}

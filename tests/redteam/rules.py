@@ -359,12 +359,6 @@ RULES: tuple[Callable[[Run], Violations], ...] = (
 )
 
 
-def find_violations(run: Run) -> Mapping[str, list[str]]:
-    """Return the violations by rule."""
-    found = {rule.__name__: list(rule(run)) for rule in RULES}
-    return {name: violations for name, violations in found.items() if violations}
-
-
 def _of(path: str, repository: str, number: str) -> str:
     owner = repository.partition("/")[0]
     return (

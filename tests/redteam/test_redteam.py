@@ -22,17 +22,17 @@ from tests.engine.claude import FakeClaude
 from tests.engine.stand_in import StandIn
 from tests.engine.world import World, open_world, settings
 from tests.handlers.conversation import EVENTS, FALLBACK_ISSUE, HOME, Home, open_home
-from tests.redteam.attacks import REPLY, Attack, attacks, harmless_round, rounds
+from tests.redteam.attacks import HARMLESS_WORD, REPLY, Attack, attacks, rounds
 from tests.redteam.claude import AdversarialClaude
 from tests.redteam.rules import (
     API_KEY,
+    RULES,
     SECRETS,
     TOKEN,
     WEBHOOK_SECRET,
     Delivered,
     Request,
     Run,
-    find_violations,
 )
 from tests.redteam.scenarios import SCENARIOS, Round, Scenario
 
@@ -89,6 +89,14 @@ def deliver(
 def test_rule_22_no_attack_violates_a_security_rule(
     scenario: Scenario, library: Library, tmp_path: Path, log: io.StringIO
 ) -> None:
+    def find_violations(run: Run) -> Mapping[str, list[str]]:
+        """Return the violations by rule."""
+        found = {rule.__name__: list(rule(run)) for rule in RULES}
+        return {name: violations for name, violations in found.items() if violations}
+
+    def harmless_round(places: tuple[str, ...]) -> Mapping[str, Attack]:
+        return {place: Attack(place, "harmless", f"{HARMLESS_WORD} {place}") for place in places}
+
     def open_homes(world: World, scenario: Scenario) -> tuple[Home, Home]:
         """Open the repository without attacks, and the attacked one."""
         changed = {

@@ -7,9 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
 
-import yaml
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
@@ -67,42 +65,6 @@ logging:
 """The sample settings of the original description, with a retired model."""
 
 USERS_FILE = SAMPLE.replace("\n\n", "\n")
-
-
-def with_value(key: str, value: object) -> str:
-    """Return the smallest file with this value at "server.port" or
-    "repositories[].features.drafts".
-    """
-    root = yaml.safe_load(SMALLEST)
-    if key == "github.tokens" or key.startswith("github.app."):
-        del root["github"]["token"]
-    if key.startswith("github.app."):
-        root["github"]["app"] = {"id": 1, "private_key": app_key()}
-    if key.startswith(("retrieval.embeddings.", "retrieval.qdrant.")):
-        qdrant = (
-            {}
-            if key in ("retrieval.qdrant.url", "retrieval.qdrant.path")
-            else {"url": "http://127.0.0.1:6333"}
-        )
-        embeddings = {"base_url": "https://embeddings.example.com/v1", "model": "m"}
-        root["retrieval"] = {"qdrant": qdrant, "embeddings": embeddings}
-    if key == "server.viewers" or key.startswith("server.trusted_proxy."):
-        root["server"] = {"trusted_proxy": {"networks": ["127.0.0.1/32"], "user_header": "X-User"}}
-    if key.startswith("claude.fallbacks[]."):
-        root["claude"]["fallbacks"] = [
-            {"kind": "openai", "name": "second", "api_key": "k", "model": "m"}
-        ]
-    if key.startswith("budgets.repositories[]."):
-        root["budgets"] = {"repositories": [{"name": "a/b"}]}
-    *sections, name = key.split(".")
-    place: Any = root
-    for section in sections:
-        entries = section.removesuffix("[]")
-        place = place[entries][0] if section.endswith("[]") else place.setdefault(section, {})
-        if section == "price":
-            place |= {"input": 1, "output": 1}
-    place[name] = value
-    return yaml.safe_dump(root)
 
 
 @cache
