@@ -20,6 +20,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from hls_handler.console.pages import FOLDER
 from hls_handler.events import event_key
 from hls_handler.review.patches import parse_patch
 from hls_sandbox.hooks import Attempt
@@ -39,7 +40,7 @@ from hls_sandbox.person_actions import list_pushes
 from hls_sandbox.state import State, now_utc
 
 HERE = Path(__file__).parent
-HTMX = HERE.parent / "console" / "static" / "htmx.min.js"
+HTMX = FOLDER / "static" / "htmx.min.js"
 MAX_HUNK_LINES = 4
 """Maximum number of lines of code above a review comment, as at GitHub."""
 

@@ -17,7 +17,7 @@ from hls_handler.db.files import hold_exclusively
 from hls_handler.prompting import recorded
 from tests.e2e.conftest import MakeService
 from tests.e2e.fork_server import run_command
-from tests.e2e.service import ROOT, SECRET, Service
+from tests.e2e.service import ROOT, SECRET, Service, wait_until
 from tests.github_fake.faults import Fault
 from tests.github_fake.server import Sandbox
 
@@ -201,6 +201,7 @@ def test_a_prompt_file_adds_another_event_to_the_running_service(
         " 'generic.j2' %}\n{% block question %}\nWhat was pushed to {{ event.ref }}?\n{% endblock"
         " %}\n"
     )
+    wait_until(lambda: "prompts reloaded" in service.log.read_text())
     assert service.deliver("push", recorded.unique(push.body)).body["status"] == "queued"
     service.until_idle()
     conversation = sandbox.conversation(401)

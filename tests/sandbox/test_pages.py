@@ -78,3 +78,8 @@ def test_box_offers_commands_only_on_a_pull_request(sandbox: Sandbox) -> None:
     seed_story(sandbox, "demo/bug", "demo/feature")
     assert "such as /help" not in page(sandbox, f"/{REPOSITORY}/issues/11").text
     assert "such as /help" in page(sandbox, f"/{REPOSITORY}/pull/13").text
+
+
+def test_script_of_the_pages_is_served(sandbox: Sandbox) -> None:
+    answer = page(sandbox, "/_sandbox/htmx.min.js")
+    assert (answer.status, answer.text[:9]) == (200, "var htmx=")
