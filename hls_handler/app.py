@@ -119,9 +119,7 @@ class Service:
         self.role = role
         self.store = self._processing.store
         self._health = self._processing.health
-        self._reloader = ConfigReloader(
-            file, self._processing.config, make=self._make_config, health=self._health
-        )
+        self._reloader = ConfigReloader(file, make=self._make_config, health=self._health)
         self.connections = ConnectionReport(self._health)
 
         self._probe = self._make_probe()
@@ -254,9 +252,10 @@ class Service:
         self._processing.accepts.commit_counts()
 
     def _reload(self) -> None:
-        changed = self._reloader.reload()
-        if changed is not None:
-            self._apply(self._reloader.latest, changed)
+        new = self._reloader.reload(self.config())
+        if new is not None:
+            self._apply(new.config, new.changed)
+            self._reloader.report(new)
         prompts = self.config().prompts
         prompts.reload()
         if prompts.reload_error is None:

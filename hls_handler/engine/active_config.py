@@ -207,7 +207,7 @@ def choose_account(
 
 @dataclass(frozen=True, slots=True)
 class BatchRuns:
-    """How the deliveries of a batch are processed that no handler runs."""
+    """Functions that process the deliveries of a batch that no handler runs."""
 
     run_recorded: Callable[[DeliveryJob], End]  # asks a prompt, and stores its reply only
     undo_issue: Callable[[DeliveryJob], End]
@@ -233,30 +233,35 @@ class WorkerContext:
     vectors: Vectors | None = None  # of the documentation; None if the settings name no Qdrant
 
 
+@dataclass(frozen=True, slots=True)
+class NewConfig:
+    """A configuration made from changed settings."""
+
+    config: ActiveConfig
+    changed: tuple[str, ...]  # keys with a new value
+    waiting: tuple[str, ...]  # keys whose new value needs a restart
+
+
 class ConfigReloader:
     """Makes a new active configuration when the settings file changes. For one thread."""
 
     def __init__(
         self,
         file: SettingsFile,
-        first: ActiveConfig,
         *,
         make: Callable[[Settings, ActiveConfig], ActiveConfig],
         health: Health,
     ) -> None:
-        """`first` is the configuration made from `file.initial`.
-
-        `make` gets new settings and the previous configuration, and returns the new configuration.
-        It may raise `SettingsError` and `StoreUnavailable`.
+        """`make` gets new settings and the previous configuration, and returns the new one. It may
+        raise `SettingsError` and `StoreUnavailable`.
         """
         self._file = file
-        self.latest = first  # the last valid one
         self._make = make
         self._health = health
 
-    def reload(self) -> Sequence[str] | None:
-        """If the settings file has changed, replace `latest`, and return the keys with a new value;
-        else None. Invalid settings are not applied.
+    def reload(self, running: ActiveConfig) -> NewConfig | None:
+        """Return the configuration of a changed settings file in place of the running one; None if
+        the file has not changed or is invalid.
 
         Raises `StoreUnavailable` if new settings need the database while the database is
         unavailable. The next call tries again.
@@ -264,8 +269,8 @@ class ConfigReloader:
         if not self._file.has_changed():
             return None
         try:
-            step = plan_reload(self.latest.settings, self._file.read())
-            self.latest = self._make(step.settings, self.latest)
+            step = plan_reload(running.settings, self._file.read())
+            config = self._make(step.settings, running)
         except SettingsError as exc:
             self._reject(exc.problems)
             return None
@@ -275,17 +280,18 @@ class ConfigReloader:
         except Exception as exc:  # a defect: /health shows it, and the thread that called logs it
             self._reject([f"a defect in HLS, please report it: {type(exc).__name__}"])
             raise
-        if step.waiting:
-            message = (
-                f"changed settings take effect only after a restart: {', '.join(step.waiting)}"
-            )
+        return NewConfig(config, step.changed, step.waiting)
+
+    def report(self, new: NewConfig) -> None:
+        """Show and log that the configuration is in use."""
+        if new.waiting:
+            message = f"changed settings take effect only after a restart: {', '.join(new.waiting)}"
             self._health.report_problem("settings", message, "restart HLS, or undo the change")
         else:
             self._health.ok("settings")
         log.info(
-            "settings read again", extra={"changed": step.changed, "needs_restart": step.waiting}
+            "settings read again", extra={"changed": new.changed, "needs_restart": new.waiting}
         )
-        return step.changed
 
     def _reject(self, problems: Sequence[str]) -> None:
         message = (

@@ -31,14 +31,17 @@ class Setup:
         self.write(SMALLEST, modified=1)
         self.health = Health(lambda: NOON)
         file = SettingsFile(path, VARIABLES, dotenv=None)
-        first = ActiveConfig(
+        self.config = ActiveConfig(
             file.initial, RepositoryTable(file.initial), cast(ReloadingLibrary, None), ()
         )
-        self.reloader = ConfigReloader(file, first, make=self._make, health=self.health)
+        self.reloader = ConfigReloader(file, make=self._make, health=self.health)
 
     def read(self) -> ActiveConfig:
-        self.reloader.reload()
-        return self.reloader.latest
+        new = self.reloader.reload(self.config)
+        if new is not None:
+            self.config = new.config
+            self.reloader.report(new)
+        return self.config
 
     def write(self, text: str, *, modified: int) -> None:
         self.path.write_text(text, encoding="utf-8")
