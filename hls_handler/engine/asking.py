@@ -258,12 +258,14 @@ class Questions:
         unshown = find_unshown(question.variables, question.rendered.task)
         if unshown != (job.find_result(UNSHOWN, index) or ()):
             job.add(UNSHOWN, unshown, index)
-        answer: Reply | UnusableReply | None = None
+        answer: Reply | UnusableReply
         unusable = job.replies.unusable.get(index, ())
         if len(unusable) == 1 and unusable[0].why in CORRECTED:
             answer = unusable[0]  # a retry by an operator begins anew
         else:
-            answer = self._find_cached(question) or self._call(question)
+            cache_key = find_cache_key(job, question)
+            cached = self._find_cached(question, cache_key)
+            answer = cached or self._call(question, cache_key=cache_key)
         if isinstance(answer, UnusableReply) and answer.why in CORRECTED:
             answer = self._call(question, correction=answer)
         if isinstance(answer, Reply):
@@ -271,7 +273,11 @@ class Questions:
         raise self._reject(question, answer)
 
     def _call(
-        self, question: _Question, correction: UnusableReply | None = None
+        self,
+        question: _Question,
+        *,
+        cache_key: CacheKey | None = None,
+        correction: UnusableReply | None = None,
     ) -> Reply | UnusableReply:
         """Ask the first provider that does not fail."""
         job = self._job
@@ -279,7 +285,7 @@ class Questions:
         chain = job.context.claude.chain(question.prompt.model, conversation=conversation)
         while True:
             try:
-                answer = self._call_provider(chain.next(), question, correction)
+                answer = self._call_provider(chain.next(), question, cache_key, correction)
             except (StepFailed, Postponed) as exc:
                 chain.fail(exc)
                 continue
@@ -289,13 +295,14 @@ class Questions:
             return answer
 
     def _call_provider(
-        self, provider: Provider, question: _Question, correction: UnusableReply | None
+        self,
+        provider: Provider,
+        question: _Question,
+        cache_key: CacheKey | None,
+        correction: UnusableReply | None,
     ) -> Reply | UnusableReply:
         job = self._job
         calls = job.store.calls
-        cache_key = None
-        if correction is None:
-            cache_key = find_cache_key(job, question)
         estimate = provider.upper_estimate(question.rendered, correction=correction)
         texts = None
         if not job.lease.is_recorded:
@@ -473,13 +480,12 @@ class Questions:
             if self._job.config.library.find_next_prompt(question.prompt.name, reply) is None:
                 self._job.pending.add(ANALYSED)
 
-    def _find_cached(self, question: _Question) -> Reply | None:
+    def _find_cached(self, question: _Question, key: CacheKey | None) -> Reply | None:
         """Return the reply to the same question, if the cache has a valid one, and store it as if
         Claude had replied.
         """
         job = self._job
         prompt = question.prompt
-        key = find_cache_key(job, question)
         if key is None:
             return None
         cached = job.store.reply_cache.find(key, ttl_h=job.config.settings.claude.cache_ttl_h)
