@@ -273,7 +273,8 @@ class HttpTransport:
             f"{self._origin}{call.target}",
             headers={"Accept-Encoding": "gzip, deflate", **call.headers},
             content=call.body,
-            extensions={"trace": check},
+            # as it is: a URL of httpx2 has no "." and "..", which may be names of labels
+            extensions={"trace": check, "target": call.target.encode()},
         )
         with closing(self._transport.handle_request(request)) as response:
             body = read_body(response.iter_bytes(), MAX_BODY_BYTES)
