@@ -89,6 +89,9 @@ PARTS_OF_NAMES = ("pass", "pwd", "key", "secret", "token")
 assignment.
 """
 
+SIGNS = ("=", ":", "|", "<", "--", "ENV", "setx")
+"""Each match of `BEFORE_VALUE` contains one of these, too; most sentences contain none."""
+
 NAME = rf"(?:{PASSWORDS}|{KEYS})[0-9]{{0,3}}"
 
 BEFORE_VALUE = re.compile(
@@ -153,7 +156,9 @@ def find_assignments(text: str) -> Iterator[tuple[int, int, str]]:
     (6, 16, "token").
     """
     folded = text.casefold()
-    if not any(part in folded for part in PARTS_OF_NAMES):
+    if not any(map(folded.__contains__, PARTS_OF_NAMES)):
+        return
+    if not any(map(text.__contains__, SIGNS)):
         return
     position = 0
     while (match := BEFORE_VALUE.search(text, position)) is not None:
@@ -297,17 +302,13 @@ class CredentialForm:
 
     kind: str  # "github-token"
     prefixes: tuple[str, ...]
-    pattern: re.Pattern[str]
+    pattern: str  # which `re` compiles when a text has a prefix: few texts have one
 
 
 def _form(kind: str, prefixes: str, rest: str, *, start: str = WORD_START) -> CredentialForm:
     """Return the form of credentials that begin with one of the prefixes, which blanks separate."""
     starts = tuple(prefixes.split())
-    return CredentialForm(
-        kind,
-        starts,
-        re.compile(rf"{start}(?:{'|'.join(map(re.escape, starts))}){rest}"),
-    )
+    return CredentialForm(kind, starts, rf"{start}(?:{'|'.join(map(re.escape, starts))}){rest}")
 
 
 FORMS = (
@@ -329,9 +330,7 @@ FORMS = (
     CredentialForm(
         "discord-webhook",
         ("/api/webhooks/",),
-        re.compile(
-            r"https://(?:\w{1,9}\.)?discord(?:app)?\.com/api/webhooks/[0-9]{5,25}/[\w-]{20,}+"
-        ),
+        r"https://(?:\w{1,9}\.)?discord(?:app)?\.com/api/webhooks/[0-9]{5,25}/[\w-]{20,}+",
     ),
     _form(
         "jwt",
@@ -357,7 +356,7 @@ FORMS = (
     CredentialForm(
         "telegram-token",
         (":AA",),
-        re.compile(rf"{WORD_START}[0-9]{{8,10}}:AA[A-Za-z0-9_-]{{33}}{NO_MORE}"),
+        rf"{WORD_START}[0-9]{{8,10}}:AA[A-Za-z0-9_-]{{33}}{NO_MORE}",
     ),
     _form("age-key", "AGE-SECRET-KEY-1", r"[A-Z0-9]{50,}+"),
     _form("vault-token", "hvs. hvb. hvr.", r"[A-Za-z0-9_-]{24,}+"),
@@ -379,7 +378,7 @@ FORMS = (
     CredentialForm(
         "terraform-token",
         (".atlasv1.",),
-        re.compile(rf"{WORD_START}[A-Za-z0-9]{{14}}\.atlasv1\.[A-Za-z0-9_=-]{{60,}}+"),
+        rf"{WORD_START}[A-Za-z0-9]{{14}}\.atlasv1\.[A-Za-z0-9_=-]{{60,}}+",
     ),
     _form("fly-token", "fo1_", r"[A-Za-z0-9_-]{40,}+"),
     _form("netlify-token", "nfp_", r"[A-Za-z0-9]{36,}+"),
@@ -395,9 +394,7 @@ FORMS = (
     _form("mailgun-key", "key-", rf"[0-9a-f]{{32}}{NO_MORE}", start=TOKEN_START),
     _form("square-token", "sq0atp- sq0csp-", r"[A-Za-z0-9_-]{22,}+"),
     _form("square-token", "EAAA", r"[A-Za-z0-9_-]{60}(?![A-Za-z0-9_+/=-])", start=TOKEN_START),
-    CredentialForm(
-        "azure-storage-key", ("AccountKey=",), re.compile(r"(?<=AccountKey=)[A-Za-z0-9+/]{86}==")
-    ),
+    CredentialForm("azure-storage-key", ("AccountKey=",), r"(?<=AccountKey=)[A-Za-z0-9+/]{86}=="),
     _form("onepassword-token", "ops_eyJ", r"[A-Za-z0-9+/_-]{100,}+={0,3}"),
 )
 """The known forms. The older ones, and those of Sentry, Tailscale and Azure, are as their vendors
@@ -414,6 +411,8 @@ is a hundred times as fast as to search for a pattern.
 """
 
 PREFIXES = tuple({prefix for form in FORMS for prefix in form.prefixes})
+LONG_WORD = re.compile(r"\S{15}")
+"""Each match of a form contains one. Most titles contain none."""
 
 URL_CREDENTIALS = re.compile(
     r"""(?<=://)
@@ -599,11 +598,12 @@ def _find_forms(text: str) -> Iterator[Span]:
         for key in PRIVATE_KEY.finditer(text):
             if MARKER.fullmatch(key[0]) is None:
                 yield from ((start, end, "private-key") for start, end in _spare_headers(key))
-    if not any(map(text.__contains__, PREFIXES)):  # the usual case, and faster than the loop
+    # the usual cases, and faster than the loop
+    if LONG_WORD.search(text) is None or not any(map(text.__contains__, PREFIXES)):
         return
     for form in FORMS:
         if any(map(text.__contains__, form.prefixes)):
-            yield from ((*match.span(), form.kind) for match in form.pattern.finditer(text))
+            yield from ((*match.span(), form.kind) for match in re.finditer(form.pattern, text))
 
 
 def _spare_headers(key: re.Match[str]) -> Iterator[tuple[int, int]]:

@@ -615,7 +615,7 @@ def test_code_between_key_markers_is_not_redacted() -> None:
 
 
 def patterns() -> list[re.Pattern[str]]:
-    found = [form.pattern for form in redaction.FORMS]
+    found = [re.compile(form.pattern) for form in redaction.FORMS]
     named = vars(redaction).values()
     return found + [value for value in named if isinstance(value, re.Pattern)]
 
