@@ -9,12 +9,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from types import MappingProxyType
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from hls_handler.actions import EnsureLabels, RequestedLabel
-from hls_handler.github.api import RepositoryApi
 from hls_handler.github.values import RepositoryLabel
 from hls_handler.settings.sections import EffectiveLabels
+
+if TYPE_CHECKING:  # the store needs the values of this module, and no client of GitHub
+    from hls_handler.github.api import RepositoryApi
 
 MAX_LABELS = 100  # GitHub's limit of labels per issue or pull request
 
