@@ -14,7 +14,6 @@ import typer
 
 from hls_handler.analysis import Prompt, Usage
 from hls_handler.claude.provider import find_cost_usd
-from hls_handler.cli.check_services import check_services, list_models
 from hls_handler.cli.options import DOTENV, AsJson, Config, abort, config_path
 from hls_handler.cli.terminal import find_place, print_json, print_line, print_problem, waiting
 from hls_handler.engine.library import load_checked
@@ -26,7 +25,12 @@ from hls_handler.errors import (
 from hls_handler.git.run import find_git
 from hls_handler.prompting.front_matter import suggest_name
 from hls_handler.prompting.prompt import Library
-from hls_handler.reports.estimate import describe_prices, estimate_largest_call, list_claude_models
+from hls_handler.reports.estimate import (
+    describe_prices,
+    estimate_largest_call,
+    list_claude_models,
+    list_models,
+)
 from hls_handler.settings import shipped
 from hls_handler.settings.effective import (
     list_prompt_choices,
@@ -133,6 +137,9 @@ def _check_all(settings: Settings, *, offline: bool) -> _Report:
         problems += _find_shared_limits(settings)
     facts: list[str] = []
     if not offline:
+        # its clients take longer to import than the rest of the command
+        from hls_handler.cli.check_services import check_services
+
         with waiting("Asking GitHub, Claude and the services of `retrieval`"):
             problems += check_services(settings, prompts, facts)
     success = f"{settings.sources.file}: settings and {count(len(prompts), 'prompt')} are fine"

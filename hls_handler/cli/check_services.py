@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from functools import cache
 
 from hls_handler.analysis import Prompt
@@ -24,6 +23,7 @@ from hls_handler.github.identity import EXPIRY_REMEDY, Identity
 from hls_handler.github.source import read_optional
 from hls_handler.github.values import RepositoryLabel
 from hls_handler.handlers.labels import describe_missing, select_offer
+from hls_handler.reports.estimate import list_models
 from hls_handler.retrieval.vectors import VectorsUnavailable, connect_vectors
 from hls_handler.routing.commands import list_needed_events
 from hls_handler.settings.effective import (
@@ -34,7 +34,6 @@ from hls_handler.settings.effective import (
 )
 from hls_handler.settings.model import Settings
 from hls_handler.settings.problems import Kind, Sentence
-from hls_handler.settings.providers import ProviderSettings, describe_retirement
 from hls_handler.settings.repository import MISNAMED_PATH, PATH
 from hls_handler.settings.values import web_url
 
@@ -49,38 +48,6 @@ def check_services(
     yield from _check_github(settings, facts)
     yield from _check_claude(settings, prompts, facts)
     yield from _check_vectors(settings)
-
-
-@dataclass(frozen=True, slots=True)
-class UsedModel:
-    provider: ProviderSettings
-    name: str
-    where: str  # file and line that name it
-
-
-def list_models(settings: Settings, prompts: Sequence[Prompt]) -> Mapping[str, UsedModel]:
-    """Return the models of the settings and of prompts, as `ClaudeSettings.name_model` names them.
-
-    Retired models of prompts are left out.
-    """
-    claude = settings.claude
-    where = settings.sources.where
-    used = [
-        UsedModel(provider, provider.default_model(), where(f"{key}.model"))
-        for key, provider in claude.providers.items()
-    ]
-    for key, provider in claude.providers.items():
-        review_model = provider.default_model(is_review=True)
-        used.append(UsedModel(provider, review_model, where(f"{key}.review_model")))
-    used += [
-        UsedModel(*claude.find_model(prompt.model), prompt.absolute_path)
-        for prompt in prompts
-        if prompt.model is not None and describe_retirement(prompt.model) is None
-    ]
-    models = dict[str, UsedModel]()
-    for model in used:
-        models.setdefault(claude.name_model(model.provider, model.name), model)
-    return models
 
 
 def _check_github(settings: Settings, facts: list[str]) -> Iterator[Sentence]:

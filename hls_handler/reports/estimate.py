@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hls_handler.analysis import Prompt, RenderedPrompt, Usage, estimate_tokens
 from hls_handler.claude.provider import MARGIN, find_cost_usd, request_schema, with_price
-from hls_handler.settings.providers import HAIKU, OPUS, SONNET, ClaudeSettings, ProviderSettings
+from hls_handler.settings.model import Settings
+from hls_handler.settings.providers import (
+    HAIKU,
+    OPUS,
+    SONNET,
+    ClaudeSettings,
+    ProviderSettings,
+    describe_retirement,
+)
 from hls_handler.wording import add_usd, format_usd
 
 TYPICAL_REVIEW = Usage("", input_tokens=7_000, output_tokens=400)
@@ -19,6 +27,38 @@ look.
 TYPICAL_ISSUE = Usage("", input_tokens=5_000, output_tokens=150)
 """An issue of the golden cases (tests/golden). Both are rounded estimates without prompt cache."""
 NAMED_MODELS = {"haiku": HAIKU, "sonnet": SONNET, "opus": OPUS}
+
+
+@dataclass(frozen=True, slots=True)
+class UsedModel:
+    provider: ProviderSettings
+    name: str
+    where: str  # file and line that name it
+
+
+def list_models(settings: Settings, prompts: Sequence[Prompt]) -> Mapping[str, UsedModel]:
+    """Return the models of the settings and of prompts, as `ClaudeSettings.name_model` names them.
+
+    Retired models of prompts are left out.
+    """
+    claude = settings.claude
+    where = settings.sources.where
+    used = [
+        UsedModel(provider, provider.default_model(), where(f"{key}.model"))
+        for key, provider in claude.providers.items()
+    ]
+    for key, provider in claude.providers.items():
+        review_model = provider.default_model(is_review=True)
+        used.append(UsedModel(provider, review_model, where(f"{key}.review_model")))
+    used += [
+        UsedModel(*claude.find_model(prompt.model), prompt.absolute_path)
+        for prompt in prompts
+        if prompt.model is not None and describe_retirement(prompt.model) is None
+    ]
+    models = dict[str, UsedModel]()
+    for model in used:
+        models.setdefault(claude.name_model(model.provider, model.name), model)
+    return models
 
 
 @dataclass(frozen=True, slots=True)
