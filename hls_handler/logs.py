@@ -132,12 +132,19 @@ LogLayout = Literal["json", "text", "events"]
 _bound: ContextVar[Mapping[str, str]] = ContextVar("hls_log_ids", default=MappingProxyType({}))
 
 # attributes of a record that are no fields of a line, or have another name there
-_RESERVED = (*RESERVED_ATTRS, "taskName", "color_message", "ids", "timestamp", "level", "logger")
+_RESERVED = frozenset(
+    {*RESERVED_ATTRS, "taskName", "color_message", "ids", "timestamp", "level", "logger"}
+)
 # they log every request or step at INFO
 _VERBOSE_LOGGERS = ("httpx", "httpx2", "httpcore2", "urllib3", "alembic")
 # the id of a delivery or a request is no credential, and differs in each line
 IDENTIFIER = re.compile("[0-9a-f-]+")
 MAX_REMEMBERED_CHARS = 200
+
+
+def set_log_ids(**ids: str) -> None:
+    """Make `ids` those of the lines of the current task, and of no other task."""
+    _bound.set(ids)
 
 
 @contextmanager
@@ -190,7 +197,19 @@ def configure(
     for name in _VERBOSE_LOGGERS:
         logging.getLogger(name).setLevel(level_of_libraries)
     logging.captureWarnings(capture=True)
+    _drop_unused_attributes()
     threading.excepthook = _log_thread_exception
+
+
+def _drop_unused_attributes() -> None:
+    """Do not look for the caller, thread and process of a line, which no layout shows.
+
+    https://docs.python.org/3/howto/logging.html#optimization
+    """
+    logging._srcfile = None
+    logging.logThreads = False
+    logging.logProcesses = False
+    logging.logMultiprocessing = False
 
 
 def _log_thread_exception(args: threading.ExceptHookArgs) -> None:
@@ -205,7 +224,7 @@ class CleanHandler(logging.StreamHandler[IO[str]]):
     """Handler that writes log lines without secrets and credentials, and adds them to the ring
     buffer as JSON.
 
-    If a line cannot be formatted, stderr gets its logger, file and line number.
+    If a line cannot be formatted, stderr gets its logger.
     """
 
     def __init__(self, stream: IO[str], ring: LogRing | None, cleaner: _Cleaner) -> None:
@@ -228,8 +247,7 @@ class CleanHandler(logging.StreamHandler[IO[str]]):
     # the name is defined by logging
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
         with suppress(OSError, ValueError):  # the reader of the log has closed it
-            where = f"{record.name}, {record.pathname}:{record.lineno}"
-            sys.stderr.write(f"a log line could not be written: {where}\n")
+            sys.stderr.write(f"a log line of {record.name} could not be written\n")
 
 
 class _Cleaner:
@@ -243,14 +261,11 @@ class _Cleaner:
         """Replace all that a line shows of the record, and add the ids of `log_context`. HLS has
         one handler, so nothing else reads it.
         """
-        fields = _fields(record)
-        for name in fields:
-            del record.__dict__[name]
-        cleaned = {
-            self._clean_text(name): self._clean_value(value) for name, value in fields.items()
-        }
+        values = record.__dict__
+        for name in [name for name in values if name not in _RESERVED]:
+            values[self._clean_text(name)] = self._clean_value(values.pop(name))
         ids = {name: self._clean_text(value) for name, value in _bound.get().items()}
-        record.__dict__.update(cleaned | ids, ids=ids)
+        values.update(ids, ids=ids)
         record.msg = self._clean_text(record.getMessage())
         record.args = None
         record.exc_text = record.stack_info = None
@@ -272,6 +287,8 @@ class _Cleaner:
 
     def _clean_value(self, value: object) -> object:
         """Return JSON: numbers unchanged, texts cleaned, and the text of any other object."""
+        if type(value) is str:
+            return self._clean_text(value)
         if value is None or isinstance(value, bool | int | float):
             return value
         if isinstance(value, Mapping):

@@ -220,9 +220,7 @@ def test_rule_19_the_arguments_of_an_unwritable_record_are_not_logged(
     stream = configured()
     logging.getLogger("x").info("number %d", OTHER)
     assert stream.getvalue() == ""
-    written = capsys.readouterr().err
-    assert written.startswith("a log line could not be written: x, ")
-    assert OTHER not in written
+    assert capsys.readouterr().err == "a log line of x could not be written\n"
 
 
 def test_lines_of_libraries_are_ours_unless_they_were_silenced() -> None:

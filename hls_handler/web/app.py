@@ -236,22 +236,21 @@ class RequestIdMiddleware:
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
-                sent_headers = message["headers"]
-                names = {name for name, _ in sent_headers}
-                ours = (header for header in response_headers(request_id) if header[0] not in names)
-                message["headers"] = [*sent_headers, *ours]
+                headers = message["headers"] = [*message["headers"]]
+                names = [name for name, _ in headers]
+                headers += [one for one in response_headers(request_id) if one[0] not in names]
                 is_read = scope["method"] == "POST" and message["status"] not in (404, 405)
                 if not is_read and _has_body(scope["headers"]):
-                    message["headers"].append(CLOSE)
+                    headers.append(CLOSE)
             await send(message)
 
-        with logs.log_context(request_id=request_id):
-            try:
-                await self._app(scope, receive, send_with_id)
-            # the top of a request: without this, the trace is logged without the request id
-            except Exception:
-                log.exception("request failed because of a defect in HLS")
-                await JSONResponse({"detail": INTERNAL_ERROR}, 500)(scope, receive, send_with_id)
+        logs.set_log_ids(request_id=request_id)
+        try:
+            await self._app(scope, receive, send_with_id)
+        # the top of a request: without this, the trace is logged without the request id
+        except Exception:
+            log.exception("request failed because of a defect in HLS")
+            await JSONResponse({"detail": INTERNAL_ERROR}, 500)(scope, receive, send_with_id)
 
 
 def _has_body(headers: Iterable[tuple[bytes, bytes]]) -> bool:

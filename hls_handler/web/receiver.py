@@ -239,10 +239,11 @@ class WebhookReceiver:
             self._log(line, response)
             return
         line.event = headers.event
-        with logs.log_context(delivery=headers.delivery):
-            response = await self._respond(headers, scope["state"]["request_id"], receive, line)
-            await response(scope, receive, send)
-            self._log(line, response)
+        request_id = scope["state"]["request_id"]
+        logs.set_log_ids(request_id=request_id, delivery=headers.delivery)
+        response = await self._respond(headers, request_id, receive, line)
+        await response(scope, receive, send)
+        self._log(line, response)
 
     def _log(self, line: ReceivedLine, response: Response) -> None:
         if line.decision == "disconnected":
