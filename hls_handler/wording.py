@@ -14,27 +14,24 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 
-def count(number: int, noun: str) -> str:
+def count(number: int, noun: str, plural: str = "") -> str:
     """Return "1 request", or "2 requests"."""
-    return f"{number} {inflect(number, noun)}"
+    return f"{number} {inflect(number, noun, plural)}"
 
 
-def inflect(number: int, noun: str) -> str:
-    """Return "request" for 1, else "requests". For the nouns of HLS, the plural follows from the
-    last letters.
+def inflect(number: int, noun: str, plural: str = "") -> str:
+    """Return "request" for 1, else "requests". `plural` is for words whose plural does not follow
+    from the last letters: "is", "are".
     """
     if number == 1:
         return noun
+    if plural:
+        return plural
     if noun.endswith("y") and not noun.endswith("ay"):
         return f"{noun[:-1]}ies"
     if noun.endswith("ch"):
         return f"{noun}es"
     return f"{noun}s"
-
-
-def agree(number: int, singular: str, plural: str) -> str:
-    """Return the words that agree with a number."""
-    return singular if number == 1 else plural
 
 
 def is_or_are(number: int) -> str:

@@ -8,7 +8,6 @@ import pytest
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from hls_handler.wording import (
-    agree,
     count,
     describe_invalid,
     format_usd,
@@ -32,7 +31,7 @@ def test_plural_follows_the_end_of_the_noun(noun: str, plural: str) -> None:
 )
 def test_verb_agrees_with_its_number(number: int, present: str, past: str) -> None:
     assert (is_or_are(number), was_or_were(number)) == (present, past)
-    assert agree(number, "is", "are") == present
+    assert inflect(number, "is", "are") == present
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,7 @@ from hls_handler.untrusted.untrusted_text import (
     with_formatter,
     with_sanitizer,
 )
+from hls_handler.wording import count
 
 MAX_CHARACTERS = 4_000_000
 """Limit in characters on a block's output and on a rendered text. Patches within
@@ -261,6 +262,11 @@ def lines(value: object, a: int, b: int) -> object:
     return "\n".join(str(value).split("\n")[max(a, 1) - 1 : max(b, 0)])
 
 
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """Filter: return a number with its noun, as `count` does."""
+    return count(int(number), noun, plural)
+
+
 def code(value: object, *title: object) -> object:
     """Filter for prompts: show a patch or a file in full, below a line with `title`, such as its
     path. HTML comments are kept, so that line numbers stay correct.
@@ -300,10 +306,11 @@ def fenced(value: object) -> object:
 
 Filters = Mapping[str, Callable[..., object]]
 
-PROMPT_FILTERS: Filters = {"excerpt": excerpt, "lines": lines, "code": code}
+PROMPT_FILTERS: Filters = {"excerpt": excerpt, "lines": lines, "counted": counted, "code": code}
 COMMENT_FILTERS: Filters = {
     "excerpt": excerpt,
     "lines": lines,
+    "counted": counted,
     "inline": inline,
     "fenced": fenced,
 }

@@ -45,10 +45,9 @@ from hls_handler.review.skipped_files import SkippedFile
 from hls_handler.review.suggested_reviewers import Reviewer
 from hls_handler.review.wanted_check import select_suggested_title
 from hls_handler.untrusted.cleaning import truncate
-from hls_handler.wording import agree, count, inflect, is_or_are
+from hls_handler.wording import count, inflect
 
 MAX_EARLIER_CHARACTERS = 160  # of the text of an earlier finding that the prompt shows
-MAX_LISTED = 20  # open, and dismissed, earlier findings that the comment lists
 
 
 Present = Literal["", "as in the base", "the file is gone"]
@@ -412,68 +411,32 @@ def mark_mentioned(facts: PullRequestFacts) -> tuple[LedgerEntry, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Sentences:
-    """Sentences of a comment, and phrases in them, whose form depends on numbers."""
+    """Sentences of a comment that depend on several numbers, or that the check has, too."""
 
-    raised: str  # "2 findings"
-    unproved: str  # "1 of them not proved"
     failing: str
-    unseen: str
-    no_room: tuple[str, ...]  # by the number of findings for which there is no room
     limit: str
-    more_open: str
-    more_dismissed: str
-    held_back: str
-    threads: str
-    unlisted: str  # "2 files that GitHub does not list"
-    summarized: str
-    no_agent_prompt: str
-    unneeded: str
 
 
 def write_sentences(facts: PullRequestFacts) -> Sentences:
     """Return the sentences of the comment. The template shows those that are true."""
-    raised = facts.findings.raised
-    unproved = sum(bool(entry.unseen) for entry, _ in raised)
-    unseen = len(list_unseen(facts))
-    threads = facts.merge.open_threads if facts.merge else 0
-    unneeded = sum(not file.needs_review for file in facts.selection.skipped)
     return Sentences(
-        raised=count(len(raised), "finding"),
-        unproved=agree(len(raised), "not proved", f"{unproved} of them not proved"),
         failing=describe_failing(len(list_failing(facts)), count_undecided(facts)),
-        unseen=f"**{unseen} open {agree(unseen, 'finding hangs', 'findings hang')} on what was not"
-        " shown**",
-        no_room=tuple(
-            f"And {count(number, 'more finding')}, for which there is no room here."
-            for number in range(len(raised) + 1)
-        ),
         limit=describe_limit(has_replies=facts.has_replies),
-        more_open=describe_more(len(facts.findings.open), "still open"),
-        more_dismissed=describe_more(facts.findings.count("dismissed"), "dismissed"),
-        held_back=f"Left out: {count(facts.findings.held_back, 'finding')} that the settings do not"
-        " ask for, by category, severity or certainty.",
-        threads=f"{count(threads, 'thread')} of this bot {is_or_are(threads)} unresolved.",
-        unlisted=f"{count(facts.unlisted, 'file')} that GitHub does not list",
-        summarized=f"What changes in {count(len(list_summaries(facts, facts.reply)), 'file')}",
-        no_agent_prompt="This comment is too long for the prompt for a coding agent with"
-        f" {count(len(list_open(facts)), 'open finding')}.",
-        unneeded=f"{unneeded} {agree(unneeded, 'file needs', 'files need')} no review",
     )
 
 
 def describe_failing(failing: int, undecided: int) -> str:
     """Return the state of the earlier findings that fail the check."""
-    headline = (
-        f"**{failing} {agree(failing, 'finding still fails', 'findings still fail')} the check.**"
-    )
+    findings = count(failing, "finding still fails", "findings still fail")
+    headline = f"**{findings} the check.**"
     if not undecided:
-        return f"{headline} {agree(failing, 'It is', 'They are')} still there"
-    lines = agree(failing, "Its line", "Their lines")
+        return f"{headline} {inflect(failing, 'It is', 'They are')} still there"
+    lines = inflect(failing, "Its line", "Their lines")
     if undecided < failing:
         lines = f"The {inflect(undecided, 'line')} of {undecided}"
     return (
         f"{headline} {lines} changed; this review could not tell whether that fixes"
-        f" {agree(undecided, 'it', 'them')}. A maintainer's `/review` looks again."
+        f" {inflect(undecided, 'it', 'them')}. A maintainer's `/review` looks again."
     )
 
 
@@ -485,14 +448,6 @@ def describe_limit(*, has_replies: bool) -> str:
             "This review was only partly done when the pull request reached its limit on cost."
         )
     return f"{reached} `/review` of a person with write permission continues for one more review."
-
-
-def describe_more(number: int, state: str) -> str:
-    """Return how many earlier findings in a state the comment does not list; "" if none."""
-    more = number - MAX_LISTED
-    if more <= 0:
-        return ""
-    return f"And {more} more that {is_or_are(more)} {state}."
 
 
 VARIABLES: Mapping[str, tuple[object, Callable[[PullRequestFacts], object]]] = {

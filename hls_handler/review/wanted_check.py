@@ -22,7 +22,7 @@ from hls_handler.settings.sections import ReviewSettings
 from hls_handler.untrusted.cleaning import CodeText, clean, clean_title, truncate
 from hls_handler.untrusted.markdown import format_code_span, sanitize_inline
 from hls_handler.untrusted.redaction import redact, redact_code
-from hls_handler.wording import agree, count, inflect, was_or_were
+from hls_handler.wording import count, inflect, was_or_were
 
 MAX_TITLE_CHARS = 200
 MAX_SUGGESTED_CHARS = 72
@@ -313,7 +313,7 @@ def _describe_files(coverage: Coverage) -> str:
     needed = coverage.needed
     if not needed:
         return "No changed file needs a review."
-    files = f"{count(needed, 'file')} that {agree(needed, 'needs', 'need')} a review"
+    files = f"{count(needed, 'file that needs', 'files that need')} a review"
     return f"{done} of {files} {was_or_were(done or needed)} reviewed as a whole."
 
 

@@ -76,27 +76,11 @@ EARLIER = Comment(
 
 
 SENTENCES = Sentences(
-    raised="2 findings",
-    unproved="2 of them not proved",
     failing="",
-    unseen="",
-    no_room=(),
     limit=(
         "This review was only partly done when the pull request reached its limit on cost. `/review`"
         " of a person with write permission continues for one more review."
     ),
-    more_open="",
-    more_dismissed="",
-    held_back=(
-        "Left out: 7 findings that the settings do not ask for, by category, severity or certainty."
-    ),
-    threads="7 threads of this bot are unresolved.",
-    unlisted="",
-    summarized="What changes in 2 files",
-    no_agent_prompt=(
-        "This comment is too long for the prompt for a coding agent with 1 open finding."
-    ),
-    unneeded="2 files need no review",
 )
 """Those of a review with sample values of the other variables."""
 

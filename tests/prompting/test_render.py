@@ -154,6 +154,13 @@ def test_rule_7_broken_placeholder_is_an_error_with_template_and_line(
     assert caught.value.problems == (f"{tmp_path.as_posix()}/issues/t.j2:{line}: {problem}",)
 
 
+def test_counted_number_agrees_with_its_noun(tmp_path: Path) -> None:
+    template = "{{ 1 | counted('older commit') }}, {{ 2 | counted('box', 'boxes') }}."
+    assert task(tmp_path, template).startswith("1 older commit, 2 boxes.")
+    with pytest.raises(PromptError, match="a real number, not 'tuple'"):
+        task(tmp_path, "{{ issue.labels | counted('label') }}")
+
+
 def test_number_of_cut_characters_is_recorded_for_each_truncated_text(tmp_path: Path) -> None:
     template = (
         "{% set unused %}{{ sender.login | excerpt(1) }}{% endset %}{{ issue.title | excerpt(4)"
