@@ -361,7 +361,7 @@ def _find_system_authorities() -> str:
 def _require_certificates(variable: str, value: str) -> None:
     try:
         if not Path(value).is_dir():
-            ssl.create_default_context(cafile=value)
+            ssl_context(value)
     except ssl.SSLError:
         raise SettingsError(
             [f"the variable {variable} names {value}, which has no certificates in PEM form"]

@@ -58,9 +58,6 @@ class ClaudeApi:
         # the SDK has no option to ignore ANTHROPIC_CUSTOM_HEADERS
         self._client._custom_headers = {}
 
-    def close(self) -> None:
-        self._client.close()
-
     def open(self, question: Question) -> AbstractContextManager[Any]:
         import anthropic
 

@@ -47,9 +47,6 @@ class OpenAiApi:
         self._client._custom_headers = {}  # the SDK has no option to ignore OPENAI_CUSTOM_HEADERS
         self._is_azure = self._service.settings.kind == "azure"
 
-    def close(self) -> None:
-        self._client.close()
-
     def open(self, question: Question) -> AbstractContextManager[Any]:
         import openai
 

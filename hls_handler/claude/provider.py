@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import Annotated, Any, Literal, Protocol, TypeVar
 
 import genai_prices
@@ -397,8 +398,6 @@ class ProviderApi(Protocol):
         """Raises `DependencyDown` if the body is not one of the API."""
         ...
 
-    def close(self) -> None: ...
-
 
 class _Model(BaseModel):  # https://platform.claude.com/docs/en/api/models/retrieve
     id: str
@@ -447,11 +446,16 @@ class Provider:
         )
         # The SDKs' own clients always read the proxy variables.
         transport = proxy.new_transport(claude.timeout_s, socket_options=KEEPALIVE)
-        http = httpx2.Client(transport=transport, trust_env=False)
-        self._api = connect(ProviderConnection(self._service, http, claude.timeout_s))
+        self._http = httpx2.Client(transport=transport, trust_env=False)
+        self._connect = connect
+
+    @cached_property
+    def _api(self) -> ProviderApi:
+        """Its SDK takes longer to import than all else of a start."""
+        return self._connect(ProviderConnection(self._service, self._http, self._claude.timeout_s))
 
     def close(self) -> None:
-        self._api.close()
+        self._http.close()
 
     def lookup_model(self, model: str) -> str:
         """Return "active", "deprecated" or "retired"; "unlisted" if the service has no models

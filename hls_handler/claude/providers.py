@@ -34,7 +34,7 @@ without an announced end may be that of a day.
 
 
 def connect(connection: ProviderConnection) -> ProviderApi:
-    """Create the client of a service's API, whose SDK is imported now."""
+    """Import the SDK of a service's API, and create its client."""
     if connection.service.settings.kind in ("openai", "azure"):
         from hls_handler.claude.openai_api import OpenAiApi
 
