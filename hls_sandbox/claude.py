@@ -30,7 +30,6 @@ MODELS = (
     "claude-sonnet-5",
     "claude-opus-5",
     "claude-haiku-4-5",
-    "claude-sonnet-4-5",
 )
 CHARACTERS_PER_TOKEN = 4
 MIN_CACHED_TOKENS = 1024

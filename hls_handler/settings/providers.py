@@ -230,6 +230,7 @@ RETIRED_MODELS: Mapping[str, tuple[str, str]] = {
         ("2026-06-15", OPUS, "claude-opus-4-0 claude-opus-4-20250514"),
         ("2026-06-15", SONNET, "claude-sonnet-4-0 claude-sonnet-4-20250514"),
         ("2026-08-05", OPUS, "claude-opus-4-1 claude-opus-4-1-20250805"),
+        ("2026-11-30", SONNET, "claude-sonnet-4-5 claude-sonnet-4-5-20250929"),
     )
     for model in models.split()
 }

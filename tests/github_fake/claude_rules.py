@@ -17,7 +17,6 @@ MAX_TOKENS: Mapping[str, int] = {
     "claude-sonnet-5": 64_000,
     "claude-opus-5": 64_000,
     "claude-haiku-4-5": 64_000,
-    "claude-sonnet-4-5": 64_000,
 }
 """Model -> maximum of output tokens."""
 
