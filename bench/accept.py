@@ -1,4 +1,4 @@
-"""Throughput of durable accepts, relative to a bare Starlette application, and their response time.
+"""Throughput of durable accepts, relative to what people write instead, and their response time.
 
 The service is a process with its shipped settings: 24 workers, which are idle because the queue is
 paused. 64 or 16 connections send payloads of 12 to 24 kB, each with its own body, delivery id and
@@ -9,12 +9,13 @@ PostgreSQL may use any.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import closing
-from dataclasses import dataclass, field
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
 
 from bench.load import LoadResult, send_load
+from bench.plain import SERVERS
 from bench.process import MeasuredProcess, RunModule, running, separate_cores
 from bench.requests import signed_request, webhooks
 from bench.row import Row, describe_rounds, median
@@ -27,6 +28,7 @@ REQUESTS_PER_S = 4_000  # prepared before each round
 WARM_UP, WARM_UP_S = 500, 60.0
 CONNECTIONS = (64, 16)
 P50_MS = 12.0
+HLS = "HLS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,21 +45,13 @@ class Plan:
 PLAN = Plan()
 
 
-@dataclass(slots=True)
-class Results:
-    """The results of the rounds with one number of connections, in the order of the rounds."""
-
-    bare: list[LoadResult] = field(default_factory=list)
-    ours: list[LoadResult] = field(default_factory=list)
-
-    def ratios(self) -> list[float]:
-        pairs = zip(self.ours, self.bare, strict=True)
-        return [ours.per_second / bare.per_second for ours, bare in pairs]
+Results = dict[str, list[LoadResult]]
+"""Server -> the results of its rounds with one number of connections, in their order."""
 
 
 def measure(folder: Path, *, plan: Plan = PLAN) -> tuple[Row, ...]:
     url = f"sqlite:///{folder / 'accept.db'}"
-    return _measure("SQLite", url, folder, plan, required=0.12)
+    return _measure("SQLite", url, folder, plan, required=0.2)
 
 
 def measure_postgresql(folder: Path, *, plan: Plan = PLAN) -> tuple[Row, ...]:
@@ -71,7 +65,7 @@ def _measure(
 ) -> tuple[Row, ...]:
     with (
         separate_cores() as core,
-        plan.run("bench.bare", core) as starlette,
+        ExitStack() as running,
         plan.start_stand_in() as upstream,
         plan.start_service(
             folder, **upstream.settings, storage_url=url, is_shipped=True, core=core
@@ -79,29 +73,42 @@ def _measure(
         closing(Storage.open(url)) as store,
     ):
         store.pauses.pause(None, reason="only accepts are measured", by="benchmark")
-        results = _send_rounds(starlette, ours, plan)
+        servers = {
+            name: running.enter_context(plan.run("bench.plain", core, name, folder / f"{name}.db"))
+            for name in SERVERS
+        }
+        results = _send_rounds({**servers, HLS: ours}, plan)
         queued = store.deliveries.queue_state().queued
-    sent = sum(one.responses for result in results.values() for one in result.ours)
+    sent = sum(one.responses for result in results.values() for one in result[HLS])
     assert queued == sent + WARM_UP, f"{queued} queued, {sent + WARM_UP} sent"
-    rows = [_row(database, *one, required=required) for one in results.items()]
-    return (*rows, _response_time(database, results))
+    rows = []
+    for connections, result in results.items():
+        where = f"{database}, {connections} connections"
+        rows += [
+            _ratio(f"durable accept, {where}", HLS, "bare", result, required),
+            _ratio(f"durable accept to a group commit, {where}", HLS, "group-commit", result, None),
+            _ratio(f"a group commit, {where}", "group-commit", "bare", result, None),
+            _ratio(f"background tasks, {where}", "background-tasks", "bare", result, None),
+        ]
+    return (*rows, *_response_times(database, results[min(CONNECTIONS)]))
 
 
-def _send_rounds(
-    starlette: MeasuredProcess, ours: MeasuredProcess, plan: Plan
-) -> dict[int, Results]:
-    """Alternate between the two servers, so that other load on the machine affects both."""
+def _send_rounds(servers: Mapping[str, MeasuredProcess], plan: Plan) -> dict[int, Results]:
+    """Alternate between the servers, so that other load on the machine affects all."""
     requests = (signed_request(event, body) for event, body in webhooks())
-    for server in (starlette, ours):
+    for server in servers.values():
         _send(server, islice(requests, WARM_UP), seconds=WARM_UP_S)
-    results = {connections: Results() for connections in CONNECTIONS}
+    results: dict[int, Results] = {
+        connections: {name: [] for name in servers} for connections in CONNECTIONS
+    }
     for _ in range(plan.rounds):
         for connections, result in results.items():
             batch = list(islice(requests, int(REQUESTS_PER_S * plan.round_s)))
-            bare = _send(starlette, cycle(batch), seconds=plan.round_s, connections=connections)
-            accepted = _send(ours, iter(batch), seconds=plan.round_s, connections=connections)
-            result.bare.append(bare)
-            result.ours.append(accepted)
+            for name, server in servers.items():
+                # only the bare server, which reads nothing, gets the same requests again
+                again = cycle(batch) if name == "bare" else iter(batch)
+                one = _send(server, again, seconds=plan.round_s, connections=connections)
+                result[name].append(one)
     return results
 
 
@@ -113,18 +120,27 @@ def _send(
     return result
 
 
-def _row(database: str, connections: int, results: Results, *, required: float) -> Row:
-    ratios = results.ratios()
-    ours_per_s = median([one.per_second for one in results.ours])
-    bare_per_s = median([one.per_second for one in results.bare])
-    details = f"{ours_per_s:.0f}/s, bare Starlette {bare_per_s:.0f}/s; {describe_rounds(ratios)}"
-    name = f"durable accept, {database}, {connections} connections"
-    return Row(name, median(ratios), "at least", required, None, details)
+def _ratio(title: str, server: str, to: str, results: Results, required: float | None) -> Row:
+    pairs = zip(results[server], results[to], strict=True)
+    ratios = [one.per_second / other.per_second for one, other in pairs]
+    rates = [
+        f"{name} {median([one.per_second for one in results[name]]):.0f}/s" for name in (server, to)
+    ]
+    details = f"{', '.join(rates)}; {describe_rounds(ratios)}"
+    if required is None:
+        return Row(title, median(ratios), "reported", None, None, details)
+    return Row(title, median(ratios), "at least", required, None, details)
 
 
-def _response_time(database: str, results: Mapping[int, Results]) -> Row:
-    """Return the median of the response time of the rounds with the fewest connections."""
-    connections = min(results)
-    p50_ms = [one.p50_s * 1000 for one in results[connections].ours]
-    name = f"durable accept, {database}, {connections} connections, p50 in ms"
-    return Row(name, median(p50_ms), "at most", P50_MS, None, describe_rounds(p50_ms))
+def _response_times(database: str, results: Results) -> Iterator[Row]:
+    """Yield medians of the rounds with the fewest connections."""
+    name = f"durable accept, {database}, {min(CONNECTIONS)} connections"
+    p50_ms = [one.p50_s * 1000 for one in results[HLS]]
+    yield Row(
+        f"{name}, p50 in ms", median(p50_ms), "at most", P50_MS, None, describe_rounds(p50_ms)
+    )
+    p99_ms = {
+        server: [one.p99_s * 1000 for one in results[server]] for server in (HLS, "group-commit")
+    }
+    details = f"a group commit {median(p99_ms['group-commit']):.1f}; {describe_rounds(p99_ms[HLS])}"
+    yield Row(f"{name}, p99 in ms", median(p99_ms[HLS]), "reported", None, None, details)

@@ -25,6 +25,7 @@ class LoadResult:
     seconds: float
     statuses: Counter[int]
     p50_s: float  # median of the response times
+    p99_s: float
 
     @property
     def per_second(self) -> float:
@@ -103,6 +104,7 @@ def send_load(
             load.last_response_at - start,
             load.statuses,
             median(load.took_s),
+            sorted(load.took_s)[len(load.took_s) * 99 // 100],
         )
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
