@@ -340,7 +340,7 @@ def _follow_earlier(source: FactSource, changes: _Changes) -> _Earlier:
     urgent: frozenset[str] = frozenset()
     if event.requested_review == "conclude":
         urgent = in_vain
-    if event.requested_review is None and record.commit != commit:
+    if event.requested_review is None and record.asked_for != commit:
         urgent = find_failing(to_ask, fail_on)
     removals = NO_REMOVALS
     if changes.is_review:
@@ -1128,7 +1128,7 @@ def make_record(
     )
     if analysis.receipt != NO_CALLS:
         new_record = replace(
-            new_record, receipt=analysis.receipt, commit=facts.pull_request.head_sha
+            new_record, receipt=analysis.receipt, asked_for=facts.pull_request.head_sha
         )
     reply = facts.reply
     if reply is None:

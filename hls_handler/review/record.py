@@ -138,7 +138,7 @@ class ReviewRecord:
     scores: tuple[Score, ...] = ()  # of the last reply that has some
     reviewers: tuple[Reviewer, ...] = ()  # suggested at the first review
     receipt: Receipt = NO_CALLS  # of the last delivery that asked Claude
-    commit: str = ""  # SHA of the head commit of that delivery
+    asked_for: str = ""  # SHA of the head commit of that delivery; the name is stored
 
     def skipped_since(self, path: str, sha: str | None) -> int:
         """Return the number of the first review that left out a file with this text, else of the

@@ -53,12 +53,12 @@ def read_removals(
     """
     before = record.blocks_at(record.rounds)
     changed = [name for name in before if _has_lost(before[name], files.by_file.get(name, ()))]
-    if not changed or commit == record.commit:
+    if not changed or commit == record.asked_for:
         return NO_REMOVALS
     patches: Mapping[str, str] | None = None
-    if record.commit:
+    if record.asked_for:
         paths = {*files.patches, *before, *(entry.path for entry in record.ledger)}
-        patches = commit_files.patches_since(record.commit, sorted(paths))
+        patches = commit_files.patches_since(record.asked_for, sorted(paths))
     if patches is None:
         return Removals(unknown=tuple(changed))
     added = {text for block in chain(*before.values()) for text in block.lines if text[0] == "+"}

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from hls_handler.review.blocks import Block
-from hls_handler.review.record import LedgerEntry, ReviewRecord
+from hls_handler.review.record import LedgerEntry, ReviewRecord, dump_record, parse_record
 from hls_handler.store.conversations import ConversationRef
 from hls_handler.store.review_records import ReviewChange
 from hls_handler.store.storage import Storage
@@ -61,6 +61,13 @@ def test_record_of_a_review_is_read_back(store: Storage) -> None:
     save(store, RECORD)
     assert read(store) == RECORD
     assert read(store, 8) == ReviewRecord()
+
+
+def test_record_that_an_earlier_version_stored_is_read_completely() -> None:
+    stored = '{"rounds":2,"kind":"feature","next_number":4,"asked_for":"1ac2d4c"}'
+    record = parse_record(stored, [])
+    assert record == ReviewRecord(rounds=2, kind="feature", next_number=4, asked_for="1ac2d4c")
+    assert '"asked_for":"1ac2d4c"' in dump_record(record)
 
 
 def test_open_findings_of_a_closed_pull_request_are_ignored(store: Storage) -> None:
