@@ -244,18 +244,21 @@ class Service:
 
     def _watch(self) -> None:
         """Read changed settings and prompts, and make deliveries due that a change lets succeed."""
-        try:
-            self._reload()
-            self._reschedule_waiting()
-        except StoreUnavailable as exc:
-            self._health.report_store_problem(exc)
+        for part in (self._reload_settings, self._reschedule_waiting):
+            try:
+                part()
+            except StoreUnavailable as exc:
+                self._health.report_store_problem(exc)
         self._processing.accepts.commit_counts()
+        self._reload_prompts()  # last, because it may take long
 
-    def _reload(self) -> None:
+    def _reload_settings(self) -> None:
         new = self._reloader.reload(self.config())
         if new is not None:
             self._apply(new.config, new.changed)
             self._reloader.report(new)
+
+    def _reload_prompts(self) -> None:
         prompts = self.config().prompts
         prompts.reload()
         if prompts.reload_error is None:
