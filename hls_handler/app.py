@@ -20,7 +20,7 @@ from starlette.applications import Starlette
 
 from hls_handler.background.catch_up import EVERY_S as CATCH_UP_EVERY_S
 from hls_handler.background.catch_up import CatchUp, CatchUpLoop, Listening
-from hls_handler.background.health_checks import PROMPTS_REMEDY, ConnectionReport, HealthChecks
+from hls_handler.background.health_checks import ConnectionReport, HealthChecks
 from hls_handler.background.threads import (
     WATCH_EVERY_S,
     Check,
@@ -260,11 +260,10 @@ class Service:
 
     def _reload_prompts(self) -> None:
         prompts = self.config().prompts
+        error = prompts.reload_error
         prompts.reload()
-        if prompts.reload_error is None:
-            self._health.ok("prompts")
-        else:
-            self._health.report_problem("prompts", prompts.reload_error, PROMPTS_REMEDY)
+        if prompts.reload_error != error:
+            self._probe_soon()  # it reports the error
 
     def _make_config(self, settings: Settings, before: ActiveConfig) -> ActiveConfig:
         self._secrets.update(collect_secrets(settings))

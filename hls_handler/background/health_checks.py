@@ -103,8 +103,6 @@ class ClockSteps:
 
 log = logging.getLogger(__name__)
 
-PROMPTS_REMEDY = "fix the file that the message names; `hls check` checks all prompts"
-
 STUCK_S = 600.0
 """Seconds for which a delivery may be due before `/health` reports a problem."""
 
@@ -145,7 +143,8 @@ class HealthChecks:
         """Report changed prompts that cannot be used, and a reload that does not end."""
         error = self.config().prompts.reload_error
         if error is not None:
-            raise ProblemFound(error, remedy=PROMPTS_REMEDY)
+            remedy = "fix the file that the message names; `hls check` checks all prompts"
+            raise ProblemFound(error, remedy=remedy)
 
     def _check_queue(self) -> None:
         self._clock_steps.check()
