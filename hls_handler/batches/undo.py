@@ -19,9 +19,8 @@ from hls_handler.actions import (
 )
 from hls_handler.batches.recorded import run_recorded
 from hls_handler.deliveries import End
-from hls_handler.engine.active_config import BatchRuns
 from hls_handler.engine.codecs import OUTCOME, Codec
-from hls_handler.engine.job import DeliveryJob
+from hls_handler.engine.job import BatchRuns, DeliveryJob
 from hls_handler.engine.posting import COMMENT_WRITE_BEGUN, LABELS_BEFORE, Posting
 from hls_handler.events import Account
 from hls_handler.github.comments import is_as_written, is_by

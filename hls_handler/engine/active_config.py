@@ -1,5 +1,5 @@
-"""The active configuration (settings, prompts, bot account), its reload, and the clients of a
-worker.
+"""The active configuration (settings, prompts, bot account), its reload, and clients that follow
+the settings.
 """
 
 from __future__ import annotations
@@ -10,28 +10,21 @@ import logging
 import threading
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import Generic, TypeVar
 
-from hls_handler.claude.providers import Providers
 from hls_handler.db.database import Database
-from hls_handler.deliveries import End
 from hls_handler.engine.health import Health
 from hls_handler.errors import SettingsError, StoreUnavailable
 from hls_handler.events import Account
 from hls_handler.github.client import Github
 from hls_handler.prompting.library import ReloadingLibrary
 from hls_handler.prompting.prompt import Library
-from hls_handler.queue.leases import HeldLeases
-from hls_handler.retrieval.vectors import Vectors
 from hls_handler.routing import Router, RoutingResult, WebhookEnvelope, from_envelope
 from hls_handler.settings.effective import RepositoryTable
 from hls_handler.settings.model import GithubSettings, Settings
 from hls_handler.settings.reload import SettingsFile, plan_reload
 from hls_handler.store.conversations import BotAccounts
 from hls_handler.store.storage import Storage
-
-if TYPE_CHECKING:
-    from hls_handler.engine.job import DeliveryJob
 
 log = logging.getLogger(__name__)
 
@@ -203,34 +196,6 @@ def choose_account(
         bot,
         tuple(other for other in accounts if other is not None and other.id != bot.id),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class BatchRuns:
-    """Functions that process the deliveries of a batch that no handler runs."""
-
-    run_recorded: Callable[[DeliveryJob], End]  # asks a prompt, and stores its reply only
-    undo_issue: Callable[[DeliveryJob], End]
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerContext:
-    """The clients and functions that a worker uses for one delivery."""
-
-    store: Storage
-    leases: HeldLeases
-    github: Github
-    claude: Providers
-    health: Health
-    config: DeliveryConfig
-    runs: BatchRuns
-    # for a repository's id and a number
-    choose_account: Callable[[int | None, int | None], ChosenAccount]
-    stopping: Callable[[], bool]  # whether the service is stopping
-    pause: Callable[[float], object]  # wait this many seconds, or until the service is stopping
-    jitter: Callable[[], float]  # in [0, 1)
-    clock: Callable[[], float]  # seconds, monotonic; measures the duration of steps
-    vectors: Vectors | None = None  # of the documentation; None if the settings name no Qdrant
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Literal, TypeVar
 
-from hls_handler.deliveries import Checkpoint, Lease
-from hls_handler.engine.active_config import DeliveryConfig, WorkerContext
+from hls_handler.claude.providers import Providers
+from hls_handler.deliveries import Checkpoint, End, Lease
+from hls_handler.engine.active_config import ChosenAccount, DeliveryConfig
 from hls_handler.engine.codecs import FAILURE, Codec
+from hls_handler.engine.health import Health
 from hls_handler.errors import (
     AccountLimited,
     ConversationIgnored,
@@ -28,10 +30,12 @@ from hls_handler.errors import (
     with_remedy,
 )
 from hls_handler.events import Account, Event
+from hls_handler.github.client import Github
 from hls_handler.handlers.handler import Handler
 from hls_handler.queue.checkpoints import LeaseCheck, PendingChanges, StatusChange
-from hls_handler.queue.leases import MIN_SHARE_FOR_WRITE
+from hls_handler.queue.leases import MIN_SHARE_FOR_WRITE, HeldLeases
 from hls_handler.queue.rate_limiter import PendingWrite, SlotRequest
+from hls_handler.retrieval.vectors import Vectors
 from hls_handler.routing import Router, Rule
 from hls_handler.settings.model import Limits
 from hls_handler.settings.repository import RepositorySettings, RepositorySettingsFile
@@ -92,6 +96,34 @@ IN_PLACE = timedelta(seconds=1.5)
 
 T = TypeVar("T")
 Part = Literal["analysis", "posting"]
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRuns:
+    """Functions that process the deliveries of a batch that no handler runs."""
+
+    run_recorded: Callable[[DeliveryJob], End]  # asks a prompt, and stores its reply only
+    undo_issue: Callable[[DeliveryJob], End]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerContext:
+    """The clients and functions that a worker uses for one delivery."""
+
+    store: Storage
+    leases: HeldLeases
+    github: Github
+    claude: Providers
+    health: Health
+    config: DeliveryConfig
+    runs: BatchRuns
+    # for a repository's id and a number
+    choose_account: Callable[[int | None, int | None], ChosenAccount]
+    stopping: Callable[[], bool]  # whether the service is stopping
+    pause: Callable[[float], object]  # wait this many seconds, or until the service is stopping
+    jitter: Callable[[], float]  # in [0, 1)
+    clock: Callable[[], float]  # seconds, monotonic; measures the duration of steps
+    vectors: Vectors | None = None  # of the documentation; None if the settings name no Qdrant
 
 
 @dataclass(slots=True)

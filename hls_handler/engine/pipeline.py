@@ -22,7 +22,6 @@ import msgspec
 
 from hls_handler.claude.provider import LIMIT_RETRY
 from hls_handler.deliveries import NO_RESULT, UNDO, Checkpoint, End, Lease, Posted
-from hls_handler.engine.active_config import WorkerContext
 from hls_handler.engine.codecs import RULE
 from hls_handler.engine.commands import find_finding, run_command, take_over_review
 from hls_handler.engine.commit_check import (
@@ -34,7 +33,7 @@ from hls_handler.engine.commit_check import (
     plan_check,
 )
 from hls_handler.engine.handler_job import HandlerJob, require_runs_left
-from hls_handler.engine.job import Attempt, DeliveryJob, decide_retry, require_open
+from hls_handler.engine.job import Attempt, DeliveryJob, WorkerContext, decide_retry, require_open
 from hls_handler.engine.posting import correct_label
 from hls_handler.engine.repository_settings import (
     load_repository_settings,

@@ -25,17 +25,16 @@ from hls_handler.db.migrate import UnsupportedTables
 from hls_handler.deliveries import Accepted, End, Lease
 from hls_handler.engine.active_config import (
     ActiveConfig,
-    BatchRuns,
     CachedClient,
     ChosenAccount,
     DeliveryConfig,
-    WorkerContext,
     choose_account,
     load_bot_accounts,
     load_library,
 )
 from hls_handler.engine.commit_check import CheckEnder
 from hls_handler.engine.health import Health
+from hls_handler.engine.job import BatchRuns, WorkerContext
 from hls_handler.engine.library import load_checked
 from hls_handler.engine.workers import Workers
 from hls_handler.errors import DatabaseUnavailable, PromptError, SettingsError, StoreUnavailable

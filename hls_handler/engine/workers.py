@@ -12,8 +12,8 @@ from functools import partial
 from typing import TypeVar
 
 from hls_handler.deliveries import End, Lease
-from hls_handler.engine.active_config import WorkerContext
 from hls_handler.engine.health import Health
+from hls_handler.engine.job import WorkerContext
 from hls_handler.engine.pipeline import run_delivery
 from hls_handler.errors import StoreUnavailable
 from hls_handler.logs import log_context

@@ -12,7 +12,7 @@ from typing import cast
 import pytest
 
 from hls_handler.deliveries import Lease
-from hls_handler.engine.active_config import WorkerContext
+from hls_handler.engine.job import WorkerContext
 from hls_handler.engine.workers import Workers
 from hls_handler.errors import StoreUnavailable
 from hls_handler.queue.delivery_queue import DeliveryQueue
