@@ -338,8 +338,6 @@ def print_problem(problem: str, *, err: bool = False) -> None:
 
 def _format_excerpt(problem: PlacedProblem, style: Style) -> str:
     """Return the place, and the line with a caret below what is marked."""
-    from hls_handler.cli.terminal import read_excerpt
-
     number = problem.line
     margin = " " * len(number)
     bar = styled("|", "cyan")
