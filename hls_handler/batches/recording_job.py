@@ -24,7 +24,6 @@ from hls_handler.handlers.job import (
     Guard,
     Job,
     Replies,
-    ask_all,
 )
 from hls_handler.handlers.reader import HistoryUpdate
 from hls_handler.prompting.prompt import Library
@@ -102,9 +101,6 @@ class RecordingJob:
 
     def begin_check(self, commit: str) -> None:
         """Show no check."""
-
-    def ask(self, variables: Mapping[str, object]) -> Replies:
-        return ask_all(self, variables)
 
     def ask_one(self, prompt: str, variables: Mapping[str, object], index: int) -> Reply:
         reply = self.send(prompt, {**self.common, **variables}, index)

@@ -55,7 +55,6 @@ from hls_handler.handlers.job import (
     FactSource,
     Guard,
     Replies,
-    ask_all,
 )
 from hls_handler.handlers.reader import HistoryUpdate
 from hls_handler.prompting.prompt import Library
@@ -276,9 +275,6 @@ class HandlerJob:
         if not is_check_ended(self._job):
             begin_check(self._job, commit)
             self._check_commit = commit
-
-    def ask(self, variables: Mapping[str, object]) -> Replies:
-        return ask_all(self, variables)
 
     def ask_one(self, prompt: str, variables: Mapping[str, object], index: int) -> Reply:
         if self._questions is None:

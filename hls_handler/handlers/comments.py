@@ -31,7 +31,7 @@ from hls_handler.handlers.handler import (
     plan_comment,
     view_sections,
 )
-from hls_handler.handlers.job import FactSource, Job
+from hls_handler.handlers.job import FactSource, Job, ask_all
 from hls_handler.handlers.labels import plan_labels
 from hls_handler.handlers.reader import RepositoryHistory, StoredSection
 from hls_handler.review.patches import numbered
@@ -99,7 +99,7 @@ class CommentHandler(Handler):
         job.choose(find_own_conversation(job.event))
         job.note(sent=describe_sections(facts.documents))
         variables = self.variables(facts)
-        replies = keep_proved_answers(job.ask(variables), facts.documents)
+        replies = keep_proved_answers(ask_all(job, variables), facts.documents)
         quoted = list_quoted(replies.shown, facts.documents)
         analysis = job.render(replies, {**variables, "quoted": quoted})
         return job.post(*plan(facts, analysis), reason=replies.left_out)

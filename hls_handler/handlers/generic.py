@@ -16,7 +16,7 @@ from hls_handler.handlers.handler import (
     find_own_conversation,
     plan_comment,
 )
-from hls_handler.handlers.job import FactSource, Job
+from hls_handler.handlers.job import FactSource, Job, ask_all
 from hls_handler.handlers.labels import plan_labels
 
 
@@ -39,7 +39,7 @@ class GenericHandler(Handler):
     def run(self, job: Job) -> End:
         job.record(GenericFacts, gather)
         job.choose(find_own_conversation(job.event) or find_fallback_issue(job.rule))
-        replies = job.ask({})
+        replies = ask_all(job, {})
         analysis = job.render(replies, {})
         return job.post(*plan(job.event, analysis), reason=replies.left_out)
 

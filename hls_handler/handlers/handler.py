@@ -25,7 +25,7 @@ from hls_handler.errors import ConversationIgnored, Superseded
 from hls_handler.events import Comment, Event, Issue, PullRequest
 from hls_handler.github.reader import GithubReader
 from hls_handler.github.values import LabelOffer, permalink
-from hls_handler.handlers.job import Conversation, Job, PromptLimits, Replies
+from hls_handler.handlers.job import Conversation, Job, PromptLimits, Replies, ask_all
 from hls_handler.handlers.labels import select_offer
 from hls_handler.handlers.reader import StoredSection
 from hls_handler.prompting.render import PathsView, RuleView
@@ -120,7 +120,7 @@ def answer(
     if skipped is not None and skipped.reply is not None:
         all_variables = {**variables, **comment_variables(skipped.reply)}
         return Answered(job.render_static(skipped.reply, all_variables), skipped.reason)
-    replies = job.ask(variables)
+    replies = ask_all(job, variables)
     all_variables = {**variables, **comment_variables(replies.shown)}
     return Answered(job.render(replies, all_variables), replies.left_out)
 

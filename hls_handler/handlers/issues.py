@@ -43,7 +43,7 @@ from hls_handler.handlers.handler import (
     read_offer,
     view_sections,
 )
-from hls_handler.handlers.job import FactSource, Job
+from hls_handler.handlers.job import FactSource, Job, ask_all
 from hls_handler.handlers.labels import describe_missing, list_wanted_labels, plan_labels
 from hls_handler.handlers.reader import (
     CorrectedLabel,
@@ -181,7 +181,7 @@ class IssueHandler(Handler):
         job.choose(find_conversation(job.event, job.rule))
         job.note(omitted=describe_missing(facts.offer), sent=describe_sections(facts.documents))
         variables = self.variables(facts)
-        replies = keep_proved_answers(job.ask(variables), facts.documents)
+        replies = keep_proved_answers(ask_all(job, variables), facts.documents)
         comment_variables = list_comment_variables(facts, replies.shown)
         analysis = job.render(replies, {**variables, **comment_variables})
         return job.post(*plan(job.event, facts, analysis), reason=replies.left_out)

@@ -297,12 +297,6 @@ class Job(Protocol):
         """
         ...
 
-    def ask(self, variables: Mapping[str, object]) -> Replies:
-        """Return the replies to the first prompt and to those that follow. Raises `BudgetExceeded`
-        without one.
-        """
-        ...
-
     def render(
         self,
         replies: Replies,
@@ -341,7 +335,9 @@ class Job(Protocol):
 
 
 def ask_all(job: Job, variables: Mapping[str, object]) -> Replies:
-    """Return the replies to the first prompt and to those that follow it."""
+    """Return the replies to the first prompt and to those that follow it. Raises `BudgetExceeded`
+    without one.
+    """
     return follow_up(job, job.ask_one(job.rule.prompt, variables, 0), variables)
 
 

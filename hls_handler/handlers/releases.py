@@ -21,7 +21,7 @@ from hls_handler.handlers.handler import (
     newest_within_budget,
     plan_comment,
 )
-from hls_handler.handlers.job import FactSource, Job
+from hls_handler.handlers.job import FactSource, Job, ask_all
 from hls_handler.handlers.labels import plan_labels
 from hls_handler.untrusted.cleaning import truncate
 from hls_handler.wording import count, was_or_were
@@ -51,7 +51,7 @@ class ReleaseHandler(Handler):
         job.choose(find_fallback_issue(job.rule))  # without one, the announcement is only stored
         job.note(omitted=describe_omissions(facts))
         variables = self.variables(facts)
-        replies = job.ask(variables)
+        replies = ask_all(job, variables)
         analysis = job.render(replies, variables)
         return job.post(*plan(facts, analysis), reason=replies.left_out)
 

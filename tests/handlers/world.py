@@ -241,7 +241,7 @@ class RecordedJob:
         return library()
 
     def ask_one(self, prompt: str, variables: Mapping[str, object], index: int) -> Reply:
-        return analysis(*self.replies).replies[0]
+        return analysis(*self.replies).replies[index]
 
     def record(self, shape: type[Facts], read: Callable[[FactSource], Facts]) -> Facts:
         facts: Facts = self.facts
@@ -276,10 +276,6 @@ class RecordedJob:
     def begin_check(self, commit: str) -> None: ...
 
     def store_review(self, record: ReviewRecord) -> None: ...
-
-    def ask(self, variables: Mapping[str, object]) -> Replies:
-        answers = analysis(*self.replies).replies
-        return Replies(answers, ("issues/analyze",) * len(answers), (True,) * len(answers))
 
     def render(
         self,
@@ -324,7 +320,10 @@ def make_rule(event_key: str = "", **issues: int) -> Rule:
     effective = RepositoryTable(settings(entry)).find("octo/hello")
     assert effective is not None
     return Rule(
-        event_key or next(iter(issues), "release"), "any/prompt", effective, "prompts/any/prompt.j2"
+        event_key or next(iter(issues), "release"),
+        "issues/analyze",
+        effective,
+        "prompts/issues/analyze.j2",
     )
 
 
