@@ -1,4 +1,6 @@
-"""Adds the commit, and files that HLS ships outside of its package, to the wheel (shipped.py)."""
+"""Adds the commit, and files that HLS ships outside of its package, to the wheel
+(settings/shipped.py).
+"""
 
 import subprocess
 from pathlib import Path

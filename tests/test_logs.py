@@ -1,4 +1,6 @@
-"""Format of log lines, bound ids, and masking of secrets."""
+"""Format of log lines, bound ids, masking of secrets, the lines of operators, and the ring buffer of
+the newest lines.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ import pytest
 
 from hls_handler import logs
 from hls_handler.engine.processing import configure_logs
-from hls_handler.logs import LogRing
+from hls_handler.logs import MAX_LINES, MAX_OBJECTS, LogRing, log_act
 from tests.settings.files import SMALLEST, load
 
 pytestmark = pytest.mark.usefixtures("logging_as_before")
@@ -343,3 +345,138 @@ def test_terminal_shows_one_line_for_each_event_when_it_has_ended(
             " the receipt, $0.00060"
         ),
     ]
+
+
+def test_line_of_an_operator_has_who_what_how_many_why_and_ids() -> None:
+    stream = io.StringIO()
+    logs.configure("INFO", "json", stream, [])
+    log_act("mona", "discard", ["g1", "g2"], number=2, reason="a duplicate")
+    line = json.loads(stream.getvalue())
+    del line["timestamp"]
+    assert line == {
+        "level": "INFO",
+        "logger": "hls_handler.operators",
+        "message": "operator",
+        "person": "mona",
+        "act": "discard",
+        "number": 2,
+        "reason": "a duplicate",
+        "objects": ["g1", "g2"],
+    }
+
+
+def test_line_of_an_operator_names_at_most_a_hundred_objects(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    guids = [f"g{number}" for number in range(150)]
+    log_act("mona", "retry", guids, number=len(guids))
+    (record,) = caplog.records
+    assert vars(record)["number"] == 150
+    assert vars(record)["objects"] == guids[:MAX_OBJECTS] == guids[:100]
+
+
+@pytest.mark.parametrize("layout", ["json", "text"])
+def test_rule_19_secrets_and_control_characters_of_people_are_removed(
+    layout: logs.LogLayout,
+) -> None:
+    stream = io.StringIO()
+    logs.configure("INFO", layout, stream, [OTHER])
+    log_act("mo\x1b[31mna", "discard", [f"x{OTHER}"], reason=f"{UNKNOWN_TOKEN}\n\u202e{OTHER}")
+    text = stream.getvalue()
+    assert not any(secret in text for secret in (OTHER, UNKNOWN_TOKEN, "\x1b", "\u202e"))
+    assert text.count("\n") == 1
+
+
+def written_line(message: str = "m", level: str = "INFO", **fields: object) -> str:
+    fixed = {
+        "timestamp": "2026-11-20T12:00:00.123Z",
+        "level": level,
+        "logger": "work",
+        "message": message,
+    }
+    return json.dumps(fixed | fields)
+
+
+def ring_of(*lines: str) -> LogRing:
+    ring = LogRing()
+    for text in lines:
+        ring.add(text)
+    return ring
+
+
+def messages(ring: LogRing, *, limit: int = 100, **wanted: Any) -> list[str]:
+    return [found["message"] for found in ring.find(limit=limit, **wanted)]
+
+
+def test_log_of_a_delivery_has_no_lines_that_other_people_can_cause() -> None:
+    ring = ring_of(
+        written_line("webhook received", delivery="g-1", decision="queued"),
+        written_line(
+            "by a forged header of an unsigned request", delivery="g-1", decision="rejected"
+        ),
+        written_line("by a request id", request_id="g-1"),
+        written_line("by a text", repository='x", "delivery": "g-1"', reason='"delivery": "g-1"'),
+        written_line("of another one", delivery="g-10"),
+        written_line("delivery finished", delivery="g-1", reason='"decision": "rejected"'),
+    )
+    assert messages(ring, delivery="g-1") == ["delivery finished", "webhook received"]
+
+
+@pytest.mark.parametrize("layout", ["json", "text"])
+def test_every_line_of_the_log_is_in_the_ring_without_secrets(
+    layout: Literal["json", "text"],
+) -> None:
+    ring, stream = LogRing(), io.StringIO()
+    logs.configure("INFO", layout, stream, ["marker-of-a-secret"], ring=ring)
+    log = logging.getLogger("hls_handler.engine")
+    with logs.log_context(delivery="g-1"):
+        log.info(
+            "has marker-of-a-secret and ghp_%s", "a1B2" * 9, extra={"state": "done", "took_s": 1.5}
+        )
+        log.info("webhook received", extra={"event": "marker-of-a-secret"})
+    log.debug("below the level")
+    second, first = ring.find(limit=9)
+    assert {**first, "timestamp": ""} == {
+        "timestamp": "",
+        "level": "INFO",
+        "logger": "hls_handler.engine",
+        "message": "has *** and [redacted: github-token]",
+        "delivery": "g-1",
+        "state": "done",
+        "took_s": 1.5,
+    }
+    assert (second["message"], second["delivery"], second["event"]) == (
+        "webhook received",
+        "g-1",
+        "***",
+    )
+    assert len(stream.getvalue().splitlines()) == 2
+
+
+def test_ring_keeps_only_the_newest_lines() -> None:
+    ring = ring_of(*(written_line(str(number)) for number in range(MAX_LINES + 10)))
+    found = messages(ring, limit=MAX_LINES + 10)
+    assert (found[0], found[-1], len(found)) == ("5009", "10", 5_000)
+    assert messages(ring, limit=1) == ["5009"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        ({"level": "WARNING"}, ["crash", "Bäd"]),
+        ({"id": "g-1"}, ["Bäd", "received"]),
+        ({"id": "g-"}, []),
+        ({"repository": "octo/Widgets"}, ["Bäd"]),
+        ({"text": "BäD"}, ["Bäd"]),
+        ({"text": 'a "quoted\\ '}, ["crash"]),
+        ({"level": "WARNING", "id": "g-1", "repository": "octo/widgets", "text": "b"}, ["Bäd"]),
+    ],
+)
+def test_lines_of_the_ring_are_filtered(wanted: dict[str, Any], found: list[str]) -> None:
+    ring = ring_of(
+        written_line("received", delivery="g-1", request_id="r-1"),
+        written_line("Bäd", "WARNING", delivery="g-1", repository="octo/widgets"),
+        written_line("crash", "CRITICAL", reason='": "g-1" "level": "INFO", a "quoted\\ text'),
+    )
+    assert messages(ring, **wanted) == found

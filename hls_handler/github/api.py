@@ -320,8 +320,9 @@ class Api(Generic[Root]):
         have a guard.
 
         Raises `Refused` for a status in `expected`. Only `github/writer.py`, `comments.py`,
-        `reviews.py`, `checks.py` and, for `hls init`, `webhook_setup.py` write (SECURITY.md rule
-        12). A review has the event COMMENT, and a reply is in a review thread that HLS opened.
+        `review_writer.py`, `check_writer.py` and, for `hls init`, `webhook_setup.py` write
+        (SECURITY.md rule 12). A review has the event COMMENT, and a reply is in a review thread
+        that HLS opened.
 
         The error's `may_have_succeeded` is True if the request was sent and GitHub did not respond.
         A status of 500 or more counts as no response, because a gateway may have sent that status.

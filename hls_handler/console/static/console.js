@@ -42,7 +42,7 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
-// Plots: each element with `data-plot` has the values of one (plots.py).
+// Plots: each element with `data-plot` has the values of one (overview.py).
 const COLOURS = {
   received: "--fgColor-accent",
   done: "--fgColor-success",
