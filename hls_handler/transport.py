@@ -55,6 +55,16 @@ HTTPCORE_ERRORS = (
     httpcore2.UnsupportedProtocol,
 )
 
+MAX_ANSWER_BYTES = 100_000  # limit for `exchange`
+
+PROXY_STATUS = re.compile("([1-5][0-9]{2}) ")
+"""Message of httpx2 about a proxy's response: "407 Proxy Authentication Required"."""
+
+MAX_WAIT = timedelta(hours=2)
+"""Longest wait that a response can cause. A longer one is shortened, because its cause may end
+earlier.
+"""
+
 
 class Deadline:
     """The end of a request that may take `limit_s` seconds from now, and wait for the next byte
@@ -431,9 +441,6 @@ def _matches_entry(entry: str, host: str, port: int | None) -> bool:
     return name != "" and (host == name or host.endswith(f".{name}"))
 
 
-MAX_ANSWER_BYTES = 100_000  # limit for `exchange`
-
-
 def redact_secret(text: str, *secrets: str) -> str:
     """Return the text as one line of at most 300 characters, with the secrets (in any encoding) as
     `***`.
@@ -472,10 +479,6 @@ def _find_proxy_status(exc: BaseException) -> int | None:
     return None
 
 
-PROXY_STATUS = re.compile("([1-5][0-9]{2}) ")
-"""Message of httpx2 about a proxy's response: "407 Proxy Authentication Required"."""
-
-
 def _causes(exc: BaseException) -> list[BaseException]:
     causes = list[BaseException]()
     link: BaseException | None = exc
@@ -483,12 +486,6 @@ def _causes(exc: BaseException) -> list[BaseException]:
         causes.append(link)
         link = link.__cause__ or link.__context__
     return causes
-
-
-MAX_WAIT = timedelta(hours=2)
-"""Longest wait that a response can cause. A longer one is shortened, because its cause may end
-earlier.
-"""
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> datetime | None:

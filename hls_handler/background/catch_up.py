@@ -32,6 +32,8 @@ from hls_handler.store.storage import Storage
 from hls_handler.web.webhook import caught_up_delivery
 from hls_handler.wording import is_or_are
 
+log = logging.getLogger(__name__)
+
 MAX_REPOSITORIES = 50
 """Repositories that only a pattern such as owner/* matches and that are looked at, the last active
 ones first.
@@ -44,6 +46,35 @@ CHOOSE_REMEDY = (
 
 Request = Callable[[], AbstractContextManager[None]]
 """Context of one request to GitHub: waits for its turn and counts failures. It may raise."""
+
+OVERLAP = timedelta(minutes=15)
+"""Attempts of this time before a run are looked at again by the next run, because GitHub may list
+an attempt late.
+"""
+REST_S = 0.2
+"""Pause before each request of catch-up. It leaves two thirds of the requests that GitHub allows in
+a minute.
+"""
+RESERVED_SHARE = 0.25
+"""Share of GitHub's hourly limit that catch-up leaves to deliveries."""
+GIVE_UP_AFTER = timedelta(hours=1)
+"""Time after its first failed request at which a payload that cannot be read counts as lost."""
+WINDOW = timedelta(hours=72)  # for which GitHub keeps payloads
+EVERY_S = 600.0  # pause between two runs
+RETRY_S = 60.0  # pause after a run that the database or a defect ended
+MAX_FAILURES_IN_A_ROW = 3
+"""Failed requests after which GitHub is down, and the run ends."""
+SEARCH_EVERY_S = 60.0
+"""Seconds for which the hooks that were found are used again: `hls listen` reads them every few
+seconds.
+"""
+READ_REMEDY = "check that the webhook still exists; `hls catch-up --dry-run` tries again"
+APP_RATE_LIMIT = f"{GITHUB_RATE_LIMIT} app"
+"""Name of the rate limit of requests of the App itself; those of its installations have limits of
+their own.
+"""
+
+COUNTS = ("hooks", "looked_at", "fetched", "accepted", "unread", "lost", "remaining")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,38 +177,6 @@ def _find_source(
         return None
     suffix = settings.server.webhook_paths[0]
     return HookProblem(f"{owner} has no active webhook whose URL ends with {suffix}", CREATE_REMEDY)
-
-
-log = logging.getLogger(__name__)
-
-OVERLAP = timedelta(minutes=15)
-"""Attempts of this time before a run are looked at again by the next run, because GitHub may list
-an attempt late.
-"""
-REST_S = 0.2
-"""Pause before each request of catch-up. It leaves two thirds of the requests that GitHub allows in
-a minute.
-"""
-RESERVED_SHARE = 0.25
-"""Share of GitHub's hourly limit that catch-up leaves to deliveries."""
-GIVE_UP_AFTER = timedelta(hours=1)
-"""Time after its first failed request at which a payload that cannot be read counts as lost."""
-WINDOW = timedelta(hours=72)  # for which GitHub keeps payloads
-EVERY_S = 600.0  # pause between two runs
-RETRY_S = 60.0  # pause after a run that the database or a defect ended
-MAX_FAILURES_IN_A_ROW = 3
-"""Failed requests after which GitHub is down, and the run ends."""
-SEARCH_EVERY_S = 60.0
-"""Seconds for which the hooks that were found are used again: `hls listen` reads them every few
-seconds.
-"""
-READ_REMEDY = "check that the webhook still exists; `hls catch-up --dry-run` tries again"
-APP_RATE_LIMIT = f"{GITHUB_RATE_LIMIT} app"
-"""Name of the rate limit of requests of the App itself; those of its installations have limits of
-their own.
-"""
-
-COUNTS = ("hooks", "looked_at", "fetched", "accepted", "unread", "lost", "remaining")
 
 
 @dataclass(slots=True)

@@ -38,7 +38,28 @@ from hls_handler.store.numbers import Statistics
 from hls_handler.store.storage import Storage
 from hls_handler.wording import count, is_or_are, was_or_were
 
+log = logging.getLogger(__name__)
+
 TOLERANCE = timedelta(seconds=5)
+
+STUCK_S = 600.0
+"""Seconds for which a delivery may be due before `/health` reports a problem."""
+
+LONG_WAIT_S = 60.0  # for a slot of a rate limit, after which /health names it
+
+INSTALLATION_REMEDY = "choose the repositories on that page, or unsuspend an installation there"
+PERMISSION_REMEDY = (
+    "add the permission: for an App on its page, where the owner of each installation then accepts"
+    " it; for a token in its settings. Or switch the feature off"
+)
+
+WEBHOOKS_REMEDY = (
+    "see the webhook's Recent Deliveries on GitHub. If there are none, check that it is active and"
+    " for which events; for 401, check the secret; for other failures, the address and the proxy"
+    " before HLS; if none failed, raise expect_webhook_within_h"
+)
+
+RENAMED_REMEDY = "write the new name there: the entry has no effect on webhooks of the new name"
 
 
 class ClockSteps:
@@ -99,12 +120,6 @@ class ClockSteps:
             "the database's clock was set back", extra={"by_s": set_back_s, "due_now": waited}
         )
         return True
-
-
-log = logging.getLogger(__name__)
-
-STUCK_S = 600.0
-"""Seconds for which a delivery may be due before `/health` reports a problem."""
 
 
 @dataclass(eq=False)
@@ -258,15 +273,6 @@ def _check_mirror(disk: MirrorDisk, settings: Settings) -> Mapping[str, object] 
         raise ProblemFound(problem, remedy="name another folder") from exc
 
 
-LONG_WAIT_S = 60.0  # for a slot of a rate limit, after which /health names it
-
-INSTALLATION_REMEDY = "choose the repositories on that page, or unsuspend an installation there"
-PERMISSION_REMEDY = (
-    "add the permission: for an App on its page, where the owner of each installation then accepts"
-    " it; for a token in its settings. Or switch the feature off"
-)
-
-
 def _check_identity(client: Github, config: ActiveConfig) -> Mapping[str, object]:
     failures: list[DependencyDown] = []
     for bot, account in zip(config.bots, client.accounts(), strict=True):
@@ -365,16 +371,6 @@ def _check_webhooks(
     last_received_at = newest.isoformat() if newest else None
     is_expected = bool(list_expected(config.settings))
     return {"last_received_at": last_received_at, "is_expected": is_expected}
-
-
-WEBHOOKS_REMEDY = (
-    "see the webhook's Recent Deliveries on GitHub. If there are none, check that it is active and"
-    " for which events; for 401, check the secret; for other failures, the address and the proxy"
-    " before HLS; if none failed, raise expect_webhook_within_h"
-)
-
-
-RENAMED_REMEDY = "write the new name there: the entry has no effect on webhooks of the new name"
 
 
 def list_expected(settings: Settings) -> list[tuple[str, str, float]]:

@@ -78,10 +78,26 @@ from hls_handler.store.limits import (
 )
 from hls_handler.wording import count, was_or_were
 
+log = logging.getLogger(__name__)
+
 EARLIER_FINDINGS = ("earlier_findings", "known_findings")
 """Template variables with findings of earlier reviews. A reply to a prompt that has them is not
 cached.
 """
+
+PROMPT_SECRET = "prompt-delimiters"  # noqa: S105 (the name of a secret in the store, not a secret)
+
+UNSHOWN = Codec("unshown", 1, TypeAdapter(tuple[int, ...]))
+"""Indexes of the variable `files` that the rendered prompt does not show as a whole."""
+
+UNANSWERED = Codec("unanswered", 1, TypeAdapter(str))
+"""Checkpoint of a call of several that got no usable reply: the reason."""
+CORRECTED = ("invalid", "oversized")
+"""Replies after which Claude is asked again, once."""
+PERMISSION = Codec("permission", 1, TypeAdapter(str))
+"""The sender's permission on the repository."""
+
+MARKER_CHARS = 100  # more than the marker below a comment has
 
 
 def make_question(
@@ -164,21 +180,6 @@ def digest_review(rendered: RenderedPrompt, variables: Mapping[str, object]) -> 
         [removals.unknown, *((hunk.path, hunk.text) for hunk in removals.hunks)],
     ]
     return hashlib.sha256(json.dumps(question, default=dict).encode()).digest()
-
-
-log = logging.getLogger(__name__)
-
-PROMPT_SECRET = "prompt-delimiters"  # noqa: S105 (the name of a secret in the store, not a secret)
-
-UNSHOWN = Codec("unshown", 1, TypeAdapter(tuple[int, ...]))
-"""Indexes of the variable `files` that the rendered prompt does not show as a whole."""
-
-UNANSWERED = Codec("unanswered", 1, TypeAdapter(str))
-"""Checkpoint of a call of several that got no usable reply: the reason."""
-CORRECTED = ("invalid", "oversized")
-"""Replies after which Claude is asked again, once."""
-PERMISSION = Codec("permission", 1, TypeAdapter(str))
-"""The sender's permission on the repository."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -567,9 +568,6 @@ def find_outsider(job: DeliveryJob) -> str | None:
     if permission in ("admin", "write"):
         return None
     return login
-
-
-MARKER_CHARS = 100  # more than the marker below a comment has
 
 
 @dataclass(frozen=True, slots=True)

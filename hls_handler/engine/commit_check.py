@@ -79,8 +79,28 @@ from hls_handler.store.call_rows import make_receipt
 from hls_handler.store.commit_checks import CheckChange, OtherCheck, UnendedCheck
 from hls_handler.store.storage import Storage
 
+log = logging.getLogger(__name__)
+
 MAX_READS = 10
 """Pull requests that are read for one check. Further ones count as open."""
+
+POLL_S = 10.0
+"""Pause while a review of one of the pull requests of a merge queue is in progress."""
+
+TITLE_CHECKED = Codec("title_check", 1, TypeAdapter(Outcome))
+GROUP_HEADS = Codec("merge_group", 1, TypeAdapter(tuple[HeadCheck, ...]))
+"""Heads of the pull requests of a merge group. A push to one of them removes it from the queue, and
+its group.
+"""
+
+END_EVERY_S = 30.0
+"""Seconds between two searches for checks of finished deliveries."""
+
+ENDING_S = 60.0
+"""Time in which a process ends one check; then another process may."""
+
+MAX_WAIT_S = 15.0
+"""Longest wait for a slot of the rate limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,18 +132,6 @@ class CommitHeads:
 
 def _rank(other: OtherCheck) -> int:
     return rank(other.conclusion, is_exempt=other.is_exempt)
-
-
-log = logging.getLogger(__name__)
-
-POLL_S = 10.0
-"""Pause while a review of one of the pull requests of a merge queue is in progress."""
-
-TITLE_CHECKED = Codec("title_check", 1, TypeAdapter(Outcome))
-GROUP_HEADS = Codec("merge_group", 1, TypeAdapter(tuple[HeadCheck, ...]))
-"""Heads of the pull requests of a merge group. A push to one of them removes it from the queue, and
-its group.
-"""
 
 
 def plan_check(job: DeliveryJob) -> None:
@@ -585,16 +593,6 @@ def _list_other_numbers(job: DeliveryJob, commit: str) -> Sequence[int]:
 
 def _reader(job: DeliveryJob) -> GithubReader:
     return job.context.github.reader(job.event.repository.full_name)
-
-
-END_EVERY_S = 30.0
-"""Seconds between two searches for checks of finished deliveries."""
-
-ENDING_S = 60.0
-"""Time in which a process ends one check; then another process may."""
-
-MAX_WAIT_S = 15.0
-"""Longest wait for a slot of the rate limit."""
 
 
 class CheckEnder:

@@ -1,5 +1,5 @@
-"""The job of a handler: its reads, questions and writes, with checkpoints, budgets and locks. It
-keeps the documentation of the repository, and its vectors, up to date with the default branch.
+"""The job through which a handler processes a claimed delivery, with the comment on problems of the
+repository's files, and the repository's documentation, kept up to date with its default branch.
 """
 
 from __future__ import annotations
@@ -78,6 +78,8 @@ from hls_handler.untrusted.cleaning import clean_and_redact, clean_title, remove
 from hls_handler.untrusted.markdown import format_code_span
 from hls_handler.wording import count
 
+log = logging.getLogger(__name__)
+
 PROBLEMS_COMMENT_FAMILY = "settings"
 
 SETTINGS_PROBLEMS = """\
@@ -100,6 +102,23 @@ PROBLEMS_FOOTER = """\
 
 *Automatic comment by HLS, written once for each version of the file.*"""
 
+OUTAGE = timedelta(minutes=2)
+"""How long a delivery has failed because of Claude before its check says so."""
+
+PROBLEMS_INDEX = 1_000
+"""Index of the checkpoint "writing" for the comment on the file's problems. No planned action has
+this index.
+"""
+
+NO_REPLY_INDEX = 100
+
+MAX_FILES = 2_000  # of a repository: those in the fewest folders
+MAX_PATH_BYTES = 1_000  # PostgreSQL cannot index rows over 2,704 bytes
+FILES_PER_READ = 50
+SECTIONS_PER_UPDATE = 5_000  # take ten seconds, for which a delivery waits
+VECTORS_REMEDY = "do what the message says; the full-text search answers alone meanwhile"
+MAX_NEAREST = 50  # sections that are found by their meaning
+
 
 def build_problems_comment(files: Iterable[FileProblems]) -> EnsureComment:
     """Return the comment on GitHub that reports the problems of files.
@@ -117,17 +136,6 @@ def build_problems_comment(files: Iterable[FileProblems]) -> EnsureComment:
         texts.append(template.format(path=file.path, problems=lines, keys=keys))
     body = "\n\n".join([*texts, PROBLEMS_FOOTER])
     return EnsureComment(PROBLEMS_COMMENT_FAMILY, body, create=True)
-
-
-log = logging.getLogger(__name__)
-
-OUTAGE = timedelta(minutes=2)
-"""How long a delivery has failed because of Claude before its check says so."""
-
-PROBLEMS_INDEX = 1_000
-"""Index of the checkpoint "writing" for the comment on the file's problems. No planned action has
-this index.
-"""
 
 
 class HandlerJob:
@@ -496,17 +504,6 @@ def _report(job: DeliveryJob, conversation: Conversation, files: Sequence[FilePr
             "cannot comment on the problems of the settings file", extra={"reason": str(exc)}
         )
         return Outcome("comment", "withheld", str(exc))
-
-
-NO_REPLY_INDEX = 100
-
-
-MAX_FILES = 2_000  # of a repository: those in the fewest folders
-MAX_PATH_BYTES = 1_000  # PostgreSQL cannot index rows over 2,704 bytes
-FILES_PER_READ = 50
-SECTIONS_PER_UPDATE = 5_000  # take ten seconds, for which a delivery waits
-VECTORS_REMEDY = "do what the message says; the full-text search answers alone meanwhile"
-MAX_NEAREST = 50  # sections that are found by their meaning
 
 
 class Documents:

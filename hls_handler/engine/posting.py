@@ -63,6 +63,19 @@ from hls_handler.store.corrections import (
     ShownLabels,
 )
 
+log = logging.getLogger(__name__)
+
+REVIEW_LOCK = "review"
+"""End of the name of the lock for a conversation's reviews and replies in review threads."""
+
+LockedAction = EnsureComment | EnsureReview | EnsureReply
+"""The actions that `features.auto_commenting` controls, and that are written under a lock."""
+
+LABELS_BEFORE = Codec("before", 1, TypeAdapter(dict[str, LabelState]))
+"""Checkpoint: the stored label states before a delivery's first write. With it, a retry reports the
+same outcome.
+"""
+
 
 def correct_label(job: DeliveryJob, correction: LabelCorrection) -> End:
     """Store that a person changed a label of the bot. Uses only the event and sends no request to
@@ -134,15 +147,6 @@ def is_check_ended(job: DeliveryJob) -> bool:
     return any(outcome is not None and outcome.action == "check" for outcome in outcomes)
 
 
-log = logging.getLogger(__name__)
-
-REVIEW_LOCK = "review"
-"""End of the name of the lock for a conversation's reviews and replies in review threads."""
-
-LockedAction = EnsureComment | EnsureReview | EnsureReply
-"""The actions that `features.auto_commenting` controls, and that are written under a lock."""
-
-
 @dataclass(frozen=True, slots=True)
 class CommentWriteBegun:
     """Checkpoint stored before a write of a comment, a review or a reply.
@@ -157,10 +161,6 @@ class CommentWriteBegun:
 
 
 COMMENT_WRITE_BEGUN = Codec("writing", 1, TypeAdapter(CommentWriteBegun))
-LABELS_BEFORE = Codec("before", 1, TypeAdapter(dict[str, LabelState]))
-"""Checkpoint: the stored label states before a delivery's first write. With it, a retry reports the
-same outcome.
-"""
 
 
 def preview(

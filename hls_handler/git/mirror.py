@@ -48,12 +48,56 @@ from hls_handler.settings.model import MirrorSettings
 from hls_handler.settings.values import is_loopback, web_url
 from hls_handler.transport import find_proxy_settings, redact_secret
 
+log = logging.getLogger(__name__)
+
 TOTAL_BYTES = 5_000_000_000
 """Size of all mirrors: what was not used for longest is deleted. It is ten times
 `mirror.max_mb`.
 """
 FULL = "no room is left on the disk of mirror.directory"
 FULL_S = 120.0  # for which nothing is fetched after `DiskFull`, so that a probe of /health sees it
+
+COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+# of one mirror; then it is fetched anew, because objects of old commits are not removed
+MAX_COMMITS = 100
+MAX_MESSAGE_BYTES = 100_000  # of git's error messages, in which the server can write
+READ_TIMEOUT_S = 30.0
+LOCAL = GitLimits(READ_TIMEOUT_S, MAX_MESSAGE_BYTES)
+TOO_MUCH_S = 3600.0  # for which a commit is not fetched that was too large or too slow
+RETRY_S = 60.0  # the same after any other failure
+MIN_SILENCE_S = 5.0  # of the git server in a fetch, if it is not the machine that is slow
+LOCK_POLL_S = 0.05
+
+SILENT = "the git server does not answer"
+CUT_OFF = "the git server did not answer as expected"
+UNWRITABLE = "mirror.directory cannot be written"
+INVALID = "git could not fetch the commit; the log has its message"
+
+SEARCHED = re.compile(r"(?=.*\w)[\w$./:-]{1,200}")  # a name, not an expression
+# before the content, in the output of `git cat-file --batch`
+OBJECT = re.compile(rb"[0-9a-f]+ ([a-z]+) ([0-9]+)\n")
+# in that of `git ls-tree`; 120000 is a symbolic link
+FILE = re.compile(rb"100\d+ blob ([0-9a-f]+)\t(.+)", re.DOTALL)
+
+# the names and the hunks of a file, in the output of `git diff-tree`
+PATCH = re.compile(
+    r"^--- (?:/dev/null|([^\t\n\"]+)\t?)\n\+\+\+ (?:/dev/null|([^\t\n\"]+)\t?)\n(@@ .*)",
+    re.MULTILINE | re.DOTALL,
+)
+
+MAX_READ_BYTES = 25_000_000  # of files that are read together
+MAX_GREP_BYTES = 4_000_000
+MAX_LIST_BYTES = 50_000_000
+MAX_DIFF_BYTES = 4_000_000
+MAX_HITS = 500  # of one word, if the output is too long
+MAX_ARGUMENT_BYTES = 500_000  # of paths
+MAX_LINE_CHARACTERS = 400  # of a line with a word
+MAX_SHARES = (0.05, 0.0, 0.0)
+"""Share of the lines above which a word is left out of the next search. There are at most three."""
+UNMERGEABLE = (
+    "git is older than 2.38, or cannot merge the commits: a file is over 2 MB, or the conflicts are"
+    " too large"
+)
 
 
 class DiskFull(MirrorUnavailable):
@@ -158,23 +202,6 @@ def size_of(folder: Path) -> int:
 def remove(*folders: Path) -> None:
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-# of one mirror; then it is fetched anew, because objects of old commits are not removed
-MAX_COMMITS = 100
-MAX_MESSAGE_BYTES = 100_000  # of git's error messages, in which the server can write
-READ_TIMEOUT_S = 30.0
-LOCAL = GitLimits(READ_TIMEOUT_S, MAX_MESSAGE_BYTES)
-TOO_MUCH_S = 3600.0  # for which a commit is not fetched that was too large or too slow
-RETRY_S = 60.0  # the same after any other failure
-MIN_SILENCE_S = 5.0  # of the git server in a fetch, if it is not the machine that is slow
-LOCK_POLL_S = 0.05
-
-SILENT = "the git server does not answer"
-CUT_OFF = "the git server did not answer as expected"
-UNWRITABLE = "mirror.directory cannot be written"
-INVALID = "git could not fetch the commit; the log has its message"
 
 
 class TooMuch(MirrorUnavailable):
@@ -541,35 +568,6 @@ def _network_config(url: str) -> dict[str, str]:
         "http.proxyAuthMethod": "basic",
         key: proxies.ca_path,
     }
-
-
-log = logging.getLogger(__name__)
-
-SEARCHED = re.compile(r"(?=.*\w)[\w$./:-]{1,200}")  # a name, not an expression
-# before the content, in the output of `git cat-file --batch`
-OBJECT = re.compile(rb"[0-9a-f]+ ([a-z]+) ([0-9]+)\n")
-# in that of `git ls-tree`; 120000 is a symbolic link
-FILE = re.compile(rb"100\d+ blob ([0-9a-f]+)\t(.+)", re.DOTALL)
-
-# the names and the hunks of a file, in the output of `git diff-tree`
-PATCH = re.compile(
-    r"^--- (?:/dev/null|([^\t\n\"]+)\t?)\n\+\+\+ (?:/dev/null|([^\t\n\"]+)\t?)\n(@@ .*)",
-    re.MULTILINE | re.DOTALL,
-)
-
-MAX_READ_BYTES = 25_000_000  # of files that are read together
-MAX_GREP_BYTES = 4_000_000
-MAX_LIST_BYTES = 50_000_000
-MAX_DIFF_BYTES = 4_000_000
-MAX_HITS = 500  # of one word, if the output is too long
-MAX_ARGUMENT_BYTES = 500_000  # of paths
-MAX_LINE_CHARACTERS = 400  # of a line with a word
-MAX_SHARES = (0.05, 0.0, 0.0)
-"""Share of the lines above which a word is left out of the next search. There are at most three."""
-UNMERGEABLE = (
-    "git is older than 2.38, or cannot merge the commits: a file is over 2 MB, or the conflicts are"
-    " too large"
-)
 
 
 @dataclass(frozen=True, slots=True)

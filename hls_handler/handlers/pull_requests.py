@@ -157,10 +157,19 @@ from hls_handler.review.wanted_check import EndedReview, find_title_problem, pla
 from hls_handler.untrusted.markdown import sanitize_inline
 from hls_handler.wording import count, was_or_were
 
+log = logging.getLogger(__name__)
+
 FAMILY = "pull_requests"
 
 SUMMARIES = TypeAdapter(tuple[FileSummary, ...])
 """The state of the comment: the sentences about changed files (`comments.files`)."""
+
+MAX_LISTED_FILES = 3_000  # GitHub lists no more
+MAX_COMPARED_FILES = 250  # changed files without a patch that are compared with the base branch
+MAX_OWNED_FILES = 30  # changed files whose code owners are looked up
+MAX_AUTHORED_FILES = 3  # changed files whose last authors are read, with one request each
+
+MAX_PAST_BLOCKS = 500  # of a file, that were reviewed and are not in its patch any more
 
 
 def gather(source: FactSource) -> PullRequestFacts:
@@ -510,12 +519,6 @@ def plan_questions(selection: Selection, entries: Sequence[LedgerEntry]) -> Mapp
         for part in call:
             calls.setdefault(selection.files[part.file].base_path, number)
     return {entry.number: calls.get(entry.file, 0) for entry in entries}
-
-
-MAX_LISTED_FILES = 3_000  # GitHub lists no more
-MAX_COMPARED_FILES = 250  # changed files without a patch that are compared with the base branch
-MAX_OWNED_FILES = 30  # changed files whose code owners are looked up
-MAX_AUTHORED_FILES = 3  # changed files whose last authors are read, with one request each
 
 
 def read_changed_files(
@@ -1150,9 +1153,6 @@ def _repeat_reply(facts: PullRequestFacts) -> ReplyFields:
     )
 
 
-MAX_PAST_BLOCKS = 500  # of a file, that were reviewed and are not in its patch any more
-
-
 def list_blocks(facts: PullRequestFacts) -> Mapping[str, tuple[Block, ...]]:
     """Return `ReviewRecord.blocks` after a review."""
     blocks = dict(facts.record.blocks)
@@ -1183,9 +1183,6 @@ def list_blocks(facts: PullRequestFacts) -> Mapping[str, tuple[Block, ...]]:
         if current or past:
             blocks[name] = (*current, *past[:MAX_PAST_BLOCKS])
     return blocks
-
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,8 @@ from hls_handler.prompting.source_files import (
 )
 from hls_handler.untrusted.cleaning import RESERVED_CHARACTERS
 
+log = logging.getLogger(__name__)
+
 NO_CONFIG: Mapping[str, object] = MappingProxyType({})
 APPENDED = (
     ("earlier_findings", "earlier", "pull_requests/_earlier.j2"),
@@ -64,6 +66,14 @@ APPENDED = (
 """Variable, field of the reply, template: appended to a prompt with this field that does not show
 the variable.
 """
+
+# (path, mtime in ns, size in bytes) of every readable file
+FileState = frozenset[tuple[str, int, int]]
+
+_READING = (
+    "the changed prompts are being read, and the last valid version stays in use; if this lasts, a"
+    " template may have a loop that does not end: correct it, and restart HLS"
+)
 
 
 def load_library(
@@ -257,17 +267,6 @@ def _parse(files: SourceFiles) -> Checked[ParsedTemplates]:
             problems.append(Problem(source.file, 1, "the template is nested too deeply"))
     paths = {name: source.file for name, source in files.sources.items()}
     return Checked(ParsedTemplates(environment, trees, paths, references), problems)
-
-
-log = logging.getLogger(__name__)
-
-# (path, mtime in ns, size in bytes) of every readable file
-FileState = frozenset[tuple[str, int, int]]
-
-_READING = (
-    "the changed prompts are being read, and the last valid version stays in use; if this lasts, a"
-    " template may have a loop that does not end: correct it, and restart HLS"
-)
 
 
 class ReloadingLibrary:

@@ -64,6 +64,8 @@ from hls_handler.queue.locks import release_locks
 from hls_handler.queue.pauses import is_everything_paused, is_paused
 from hls_handler.wording import count
 
+log = logging.getLogger(__name__)
+
 _c = deliveries.c
 _PASSED: ColumnElement[int] = literal_column("0")  # a time in ms
 
@@ -73,37 +75,7 @@ _other = deliveries.alias("other")
 
 _counted = deliveries.alias("counted")
 
-
-def count_deliveries(table: FromClause, state: Literal["running", "dead"]) -> Select[int]:
-    """Return the query for the number of running deliveries, or of dead ones that are not
-    discarded.
-    """
-    is_counted: ColumnElement[bool] = table.c.discarded_at.is_(None)
-    if state == "running":
-        # It is always true; with this condition, SQLite uses a partial index.
-        is_counted = table.c.lease_until > literal_column("0")
-    return (
-        select(func.count()).select_from(table).where(table.c.state == literal(state), is_counted)
-    )
-
-
-_HAS_FREE_PLACE = count_deliveries(_counted, "running").scalar_subquery() < bindparam("concurrency")
-
 _IS_OF_BATCH = _waiting.c.priority <= literal_column(str(PRIORITY_BATCH))
-
-_RUNNING_OF_BATCHES = count_deliveries(_counted, "running").where(_counted.c.batch_id.is_not(None))
-
-_HAS_PLACE_FOR_BATCH = and_(
-    _RUNNING_OF_BATCHES.scalar_subquery() < bindparam("for_batches"),
-    count_deliveries(_counted, "running").scalar_subquery() < bindparam("without_last"),
-)
-
-_MAY_START = or_(~_IS_OF_BATCH, _HAS_PLACE_FOR_BATCH)
-"""Condition: batches have at most half of the places, and not the last one."""
-
-_HAS_PLACE_FOR_COMMAND = count_deliveries(_counted, "running").scalar_subquery() <= bindparam(
-    "concurrency"
-)
 
 _SAME_CONVERSATION = _other.c.conversation_key == _waiting.c.conversation_key  # never true for NULL
 
@@ -133,6 +105,61 @@ FAILURE_COLUMNS: dict[str, ColumnElement[Any]] = {
 NO_WORKER: dict[str, object] = {"worker": None, "lease_until": None}
 
 LEASE_MS = bindparam("lease_ms", type_=BigInteger())
+
+_UNLIMITED = 1_000_000
+MAX_CRASHES = 10
+"""Leases that expire without progress before a delivery is dead: restarts must not make it so."""
+
+# Literals, because SQLAlchemy names no tables in RETURNING of SQLite.
+_IS_OTHER_OF_CONVERSATION = and_(
+    _other.c.conversation_key == literal_column("deliveries.conversation_key"),
+    _other.c.id != literal_column("deliveries.id"),
+)
+_HAS_OTHER_REPLY = exists().where(
+    _IS_OTHER_OF_CONVERSATION,
+    _other.c.state == literal("done"),
+    _other.c.posting_status == literal("done"),
+)
+_OTHERS_RECEIVED_AT = (
+    select(func.min(_other.c.received_at))
+    .where(
+        _IS_OTHER_OF_CONVERSATION,
+        _other.c.state.in_([literal(state) for state in ("done", "superseded", "dead")]),
+    )
+    .scalar_subquery()
+)
+_DELETE_SLOTS = slots.delete().where(slots.c.delivery_id == bindparam("of_delivery"))
+
+
+def count_deliveries(table: FromClause, state: Literal["running", "dead"]) -> Select[int]:
+    """Return the query for the number of running deliveries, or of dead ones that are not
+    discarded.
+    """
+    is_counted: ColumnElement[bool] = table.c.discarded_at.is_(None)
+    if state == "running":
+        # It is always true; with this condition, SQLite uses a partial index.
+        is_counted = table.c.lease_until > literal_column("0")
+    return (
+        select(func.count()).select_from(table).where(table.c.state == literal(state), is_counted)
+    )
+
+
+_HAS_FREE_PLACE = count_deliveries(_counted, "running").scalar_subquery() < bindparam("concurrency")
+
+
+_RUNNING_OF_BATCHES = count_deliveries(_counted, "running").where(_counted.c.batch_id.is_not(None))
+
+_HAS_PLACE_FOR_BATCH = and_(
+    _RUNNING_OF_BATCHES.scalar_subquery() < bindparam("for_batches"),
+    count_deliveries(_counted, "running").scalar_subquery() < bindparam("without_last"),
+)
+
+_MAY_START = or_(~_IS_OF_BATCH, _HAS_PLACE_FOR_BATCH)
+"""Condition: batches have at most half of the places, and not the last one."""
+
+_HAS_PLACE_FOR_COMMAND = count_deliveries(_counted, "running").scalar_subquery() <= bindparam(
+    "concurrency"
+)
 
 
 def _claim_first(now: ColumnElement[int], is_allowed: ColumnElement[bool]) -> ReturningUpdate[Any]:
@@ -268,34 +295,6 @@ def take_back_expired(
 
 def reason_columns(reason: str) -> dict[str, object]:
     return {"reason": reason, "cause": find_cause(reason)}
-
-
-log = logging.getLogger(__name__)
-
-_UNLIMITED = 1_000_000
-MAX_CRASHES = 10
-"""Leases that expire without progress before a delivery is dead: restarts must not make it so."""
-
-
-# Literals, because SQLAlchemy names no tables in RETURNING of SQLite.
-_IS_OTHER_OF_CONVERSATION = and_(
-    _other.c.conversation_key == literal_column("deliveries.conversation_key"),
-    _other.c.id != literal_column("deliveries.id"),
-)
-_HAS_OTHER_REPLY = exists().where(
-    _IS_OTHER_OF_CONVERSATION,
-    _other.c.state == literal("done"),
-    _other.c.posting_status == literal("done"),
-)
-_OTHERS_RECEIVED_AT = (
-    select(func.min(_other.c.received_at))
-    .where(
-        _IS_OTHER_OF_CONVERSATION,
-        _other.c.state.in_([literal(state) for state in ("done", "superseded", "dead")]),
-    )
-    .scalar_subquery()
-)
-_DELETE_SLOTS = slots.delete().where(slots.c.delivery_id == bindparam("of_delivery"))
 
 
 class DeliveryQueue:
