@@ -75,14 +75,14 @@ class Deadline:
         self._at = monotonic() + limit_s
         self._idle_s = idle_s
 
-    def timeout_s(self, most: float = math.inf) -> float:
+    def timeout_s(self, max_s: float = math.inf) -> float:
         """Return how long the next wait may take, at most `most`. Raises `TimeoutError` if the end
         has passed.
         """
         remaining_s = self._at - monotonic()
         if remaining_s <= 0:
             raise TimeoutError
-        return min(remaining_s, self._idle_s, most)
+        return min(remaining_s, self._idle_s, max_s)
 
 
 class LimitedTransport(httpx2.BaseTransport):

@@ -107,9 +107,9 @@ _PHRASES = (
 
 def reword_invalid(message: str) -> str:
     """Return a message of pydantic in our words: "expected text", "is missing"."""
-    own = message.removeprefix("Value error, ")  # the text of a ValueError of ours
-    if own != message:
-        return own
+    text = message.removeprefix("Value error, ")  # the text of a ValueError of ours
+    if text != message:
+        return text
     for pattern, words in _PHRASES:
         message = re.sub(pattern, words, message)
     return message

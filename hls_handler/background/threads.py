@@ -176,7 +176,7 @@ def delete_old(store: RetentionStore, settings: Settings, wait: Callable[[float]
 def _delete_all(delete: Callable[..., int], after: timedelta, wait: Callable[[float], bool]) -> int:
     total = 0
     while True:
-        deleted = delete(after=after, most=BATCH)
+        deleted = delete(after=after, limit=BATCH)
         total += deleted
         if deleted < BATCH or wait(REST_S):
             return total

@@ -409,13 +409,13 @@ def _is_right(answers: Mapping[str, LabelGuess]) -> bool:
 
 def _count_by_label(answers: Answers) -> Mapping[str, Share]:
     right: Counter[str] = Counter()
-    of: Counter[str] = Counter()
+    total: Counter[str] = Counter()
     for issue_answers in answers.values():
         for answer in issue_answers.values():
             if answer.true_label is not None:
-                of[answer.true_label] += 1
+                total[answer.true_label] += 1
                 right[answer.true_label] += answer.is_right
-    return {label: make_share(right[label], of[label]) for label in sorted(of)}
+    return {label: make_share(right[label], total[label]) for label in sorted(total)}
 
 
 @dataclass(frozen=True, slots=True)

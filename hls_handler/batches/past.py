@@ -88,7 +88,7 @@ def _choose(
     since = store.now() - timedelta(days=settings.storage.body_days)
     table = RepositoryTable(settings)
     number = 0
-    for row in store.deliveries.with_reply(prompt.name, since=since, most=MOST_READ):
+    for row in store.deliveries.with_reply(prompt.name, since=since, limit=MOST_READ):
         if number == last:
             return
         try:

@@ -82,7 +82,7 @@ def read_posted_history(event: Event, reader: GithubReader, bot: Account) -> Rep
     if event.issue is None or not event.issue.comments:
         return empty
     mark = marker(IssueHandler.family)
-    comments = reader.comments(event.issue.number, most=SEARCHED_COMMENTS)
+    comments = reader.comments(event.issue.number, limit=SEARCHED_COMMENTS)
     bodies = (comment.body.rstrip() for comment in comments if is_by(comment.user, bot))
     boxes = list_boxes(next((body for body in bodies if body.endswith(mark)), ""))
     state = dump_requests([InformationRequest(text, checked) for text, checked in boxes.items()])

@@ -247,7 +247,7 @@ def list_(limit: Limit = None, as_json: AsJson = False, config: Config = None) -
     """List batches with their state and cost, the newest first. Works while the service runs."""
     settings = load(config, credentials=False)
     with require_existing_store(settings) as store:
-        batches = store.batches.newest(most=limit or 20)
+        batches = store.batches.newest(limit=limit or 20)
         if as_json:
             print_json([to_document(batch) for batch in batches])
             return

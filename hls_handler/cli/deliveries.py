@@ -132,7 +132,7 @@ def list_(
         total = store.searches.count(search) if is_terminal() else 0
         results = ""
         if search.retried_ms is not None:
-            results = describe_results(store.searches.count_results(search, most=MAX_RESULTS))
+            results = describe_results(store.searches.count_results(search, limit=MAX_RESULTS))
     if results:
         print_line(f"{results}.")
     if listed:

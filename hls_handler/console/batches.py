@@ -25,7 +25,7 @@ class BatchPages(Pages):
         ]
 
     def _list(self, request: Request) -> Response:
-        batches = self._store.batches.newest(most=MOST)
+        batches = self._store.batches.newest(limit=MOST)
         return self._frame.render(request, "batches.html", batches=batches)
 
     def _show(self, request: Request) -> Response:

@@ -130,12 +130,12 @@ def list_tabs(store: Storage, words: Mapping[str, str], search: DeliverySearch) 
         since = store.now() - SPAN
     counts = store.searches.count_states(searched, since=since)
     common = {name: value for name, value in words.items() if name in OF_TABS}
-    total = sum(counts.of_span.values())
+    total = sum(counts.in_span.values())
     tabs = []
     for title, state in TABS.items():
-        number = counts.of_span.get(state or "", 0)
+        number = counts.in_span.get(state or "", 0)
         if state in OF_ALL:
-            number = counts.of_all[state]
+            number = counts.overall[state]
         elif state is None:
             number = total
         is_more = since is None and total > MOST_COUNTED and state not in OF_ALL
@@ -167,17 +167,17 @@ def read_list(
         search = replace(search, since=now - SPAN)
     results = Causes((), 0, 0)
     if search.retried_ms:
-        results = store.searches.count_results(search, most=MAX_RESULTS)
+        results = store.searches.count_results(search, limit=MAX_RESULTS)
     causes = Causes((), 0, 0)
     following = None
     if search.state in GROUPED and search.cause is None and before is None:
-        causes = store.searches.count_causes(search, most=MAX_GROUPS)
+        causes = store.searches.count_causes(search, limit=MAX_GROUPS)
         rows: Sequence[DeliveryRow] = store.searches.find_newest(
-            search, causes.groups, most=ROWS_OF_GROUP
+            search, causes.groups, limit=ROWS_OF_GROUP
         )
     else:
         if search.cause is not None:
-            causes = store.searches.count_causes(search, most=1)
+            causes = store.searches.count_causes(search, limit=1)
         page = store.searches.find(replace(search, before=before))
         rows = page.rows
         following = page.next
@@ -392,7 +392,7 @@ class DeliveryPages(Pages):
         if row.listed_state not in ("dead", "queued") or row.cause is None:
             return None
         search = DeliverySearch(state=row.state, cause=row.cause)
-        return next(iter(self._store.searches.count_causes(search, most=1).groups), None)
+        return next(iter(self._store.searches.count_causes(search, limit=1).groups), None)
 
     def _retry(self, request: Request, _form: Form) -> Response:
         row = require_delivery(self._store, request)

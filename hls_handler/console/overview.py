@@ -311,7 +311,7 @@ def read_overview(store: Storage, name: PeriodName) -> Overview:
         queue=store.deliveries.queue_state(),
         pauses=store.pauses.active(),
         holds=store.rate_limiter.all_held(),
-        dead=store.searches.count_causes(DeliverySearch(state="dead"), most=MAX_CAUSES),
+        dead=store.searches.count_causes(DeliverySearch(state="dead"), limit=MAX_CAUSES),
         calls_last_hour=store.calls.count_last_hour(),
         last_webhook_at=store.statistics.last_webhooks().get(""),
         cards=[*list_cards(numbers)],

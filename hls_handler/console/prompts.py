@@ -77,7 +77,7 @@ class PromptPages(Pages):
             labels=list_labels(prompt.reply_model),
             schema=json.dumps(schema, indent=2),
             variables=_document(library, name),
-            corrected=self._store.corrections.newest_of_prompt(name, most=MAX_CORRECTED),
+            corrected=self._store.corrections.newest_of_prompt(name, limit=MAX_CORRECTED),
             max_versions=MAX_VERSIONS,
         )
 

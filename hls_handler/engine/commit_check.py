@@ -340,7 +340,7 @@ def end_ignored_check(
     If an earlier event has set a check on the commit, what the operator's settings decide leaves it
     as it is, unless the base branch was changed. A check that a later event has set always stays.
     """
-    commit = _find_head(job, routing_input)
+    commit = _find_commit(job, routing_input)
     if commit is None:
         return None
     checks = job.store.commit_checks
@@ -390,12 +390,12 @@ def outdate_check(job: DeliveryJob, routing_input: RoutingInput) -> None:
     """Let the check that HLS has set on the head commit end even if the delivery ends without a
     review.
     """
-    commit = _find_head(job, routing_input)
+    commit = _find_commit(job, routing_input)
     if commit is not None and job.store.commit_checks.find_order(job.lease, commit) == "earlier":
         job.store.commit_checks.plan(job.lease, commit, must_end=True)
 
 
-def _find_head(job: DeliveryJob, routing_input: RoutingInput) -> str | None:
+def _find_commit(job: DeliveryJob, routing_input: RoutingInput) -> str | None:
     """Return the head commit, if the event may bring another diff and the settings enable
     checks.
     """

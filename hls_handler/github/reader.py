@@ -474,8 +474,8 @@ class GithubReader:
             return "none"
         return account.permission
 
-    def comments(self, number: int, *, most: int) -> tuple[Comment, ...]:
-        """The newest `most` comments of an issue or a pull request, oldest first.
+    def comments(self, number: int, *, limit: int) -> tuple[Comment, ...]:
+        """The newest `limit` comments of an issue or a pull request, oldest first.
 
         The number of requests does not grow with the length of the conversation.
         """
@@ -484,11 +484,11 @@ class GithubReader:
         last = first.links.get("last", {"page": "1"})
         for index in range(int(last["page"]) - 1, 0, -1):
             newest = (*self._read_comments(number, index).value, *newest)
-            if len(newest) >= most:
+            if len(newest) >= limit:
                 break
-        if len(newest) < most:
+        if len(newest) < limit:
             newest = (*first.value, *newest)
-        return newest[max(len(newest) - most, 0) :]
+        return newest[max(len(newest) - limit, 0) :]
 
     def _read_comments(self, number: int, page: int) -> ApiResponse[list[Comment]]:
         return self._api.page(lambda it: it.get_issue(number).get_comments(), Comment, page)

@@ -117,7 +117,7 @@ def gather(source: FactSource) -> CommentFacts:
     finding = _find_finding(event, history)
     if finding is None:
         issue = current_issue(event, reader)
-        comments = reader.comments(issue.number, most=MAX_COMMENTS)
+        comments = reader.comments(issue.number, limit=MAX_COMMENTS)
     else:
         assert event.pull_request is not None
         issue = reader.issue(event.pull_request.number)

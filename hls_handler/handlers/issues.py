@@ -227,7 +227,7 @@ def _read_author_comments(
     is_discussed = event.action == "opened" and bool(issue.comments)
     if not (requests or is_discussed) or issue.user.id == GHOST.id:
         return ()
-    newest = source.reader.comments(issue.number, most=MAX_COMMENTS)
+    newest = source.reader.comments(issue.number, limit=MAX_COMMENTS)
     comments = {comment.id: comment for comment in newest}
     if event.comment is not None:  # GitHub's list may not have it yet
         comments.setdefault(event.comment.id, event.comment)

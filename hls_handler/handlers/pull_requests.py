@@ -785,7 +785,7 @@ def _choose_reviewers(
         authors,
         load=load,
         excluded={person.login.lower() for person in (pull_request.user, *requested, *reviewed)},
-        most=MAX_REVIEWERS - len(requested),
+        limit=MAX_REVIEWERS - len(requested),
     )
 
 
@@ -795,8 +795,8 @@ def describe_context(facts: PullRequestFacts) -> str:
     """
     sites = facts.second_sites
     around: list[str] = []
-    for of_file in facts.selection.around.values():
-        around += of_file.values()
+    for file_texts in facts.selection.around.values():
+        around += file_texts.values()
     texts = [text for context in facts.contexts for text in context.parts]
     texts += [text for context in facts.contexts for text in context.issues]
     by_name = {text.name: text.text for text in texts}
@@ -1163,21 +1163,21 @@ def list_blocks(facts: PullRequestFacts) -> Mapping[str, tuple[Block, ...]]:
     for name in dict.fromkeys([*facts.present.by_file, *reverted]):
         present = facts.present.by_file.get(name, ())
         read = [placed for placed in present if placed not in unread]
-        of_file = blocks.get(name, ())
-        same = match_blocks(of_file, read)
+        file_blocks = blocks.get(name, ())
+        same = match_blocks(file_blocks, read)
         current: list[Block] = []
         # indexes of known blocks; one that was away in between is there anew
         stayed: set[int] = set()
         for index, placed in enumerate(read):
             at = same.get(index)
-            if at is not None and not of_file[at].until:
+            if at is not None and not file_blocks[at].until:
                 stayed.add(at)
-                current.append(replace(placed.block, round=of_file[at].round))
+                current.append(replace(placed.block, round=file_blocks[at].round))
             else:
                 current.append(replace(placed.block, round=facts.round))
         past = [
             replace(block, until=block.until or facts.record.rounds)
-            for index, block in enumerate(of_file)
+            for index, block in enumerate(file_blocks)
             if index not in stayed
         ]
         if current or past:

@@ -462,13 +462,13 @@ def find_references(variables: Mapping[str, object]) -> References | None:
             else:
                 parts.append(value)
     texts: list[str] = []
-    own_references: set[str] = set()
+    self_references: set[str] = set()
     for part in parts:
         contents = (_read(part, "title"), _read(part, "body"))
         texts += [text for text in contents if isinstance(text, str)]
         targets = (_read(part, "number"), _read(part, "head_sha"))
-        own_references.update(f"{name}#{target}".lower() for target in targets if target)
-    return References(name, web_url, tuple(texts), frozenset(own_references))
+        self_references.update(f"{name}#{target}".lower() for target in targets if target)
+    return References(name, web_url, tuple(texts), frozenset(self_references))
 
 
 def _read(value: object, name: str) -> object:

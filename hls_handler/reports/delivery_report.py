@@ -466,7 +466,7 @@ def _load(store: Storage, row: DeliveryRow, delivery: ListedDelivery) -> Deliver
         omitted=omitted,
         check_ended_by_service=service_results,
         replies=(*_report_replies(replies),),
-        unusable_replies=(*_report_unusable(replies, row.reason or ""),),
+        unusable_replies=(*_list_unusable_replies(replies, row.reason or ""),),
         analysis_error=row.analysis_error,
         posting_error=row.posting_error,
         steps=steps,
@@ -543,7 +543,7 @@ def _report_replies(replies: StoredReplies) -> Iterator[ReplyReport]:
         )
 
 
-def _report_unusable(replies: StoredReplies, reason: str) -> Iterator[UnusableReplyReport]:
+def _list_unusable_replies(replies: StoredReplies, reason: str) -> Iterator[UnusableReplyReport]:
     """Yield the replies; the title has the problem, unless the reason of the delivery has it."""
     for index in sorted(replies.unusable):
         for reply in replies.unusable[index]:

@@ -106,8 +106,8 @@ def _open_if_back(
     if having:
         # a block may be there again that was read before the finding was raised
         before = {
-            name: [block for block in of if block.round <= entry.raised]
-            for name, of in record.blocks.items()
+            name: [block for block in blocks if block.round <= entry.raised]
+            for name, blocks in record.blocks.items()
         }
         if having - files.list_new(before):
             return _open(entry)

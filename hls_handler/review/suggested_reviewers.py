@@ -78,7 +78,7 @@ def choose_reviewers(
     *,
     load: Mapping[str, int],
     excluded: Collection[str],
-    most: int,
+    limit: int,
 ) -> tuple[Reviewer, ...]:
     """Return at most `most` people, and as many teams: code owners before last authors, the least
     loaded first.
@@ -99,4 +99,4 @@ def choose_reviewers(
     ]
     people.sort(key=lambda reviewer: (reviewer.role != "code owner", reviewer.open_requests))
     teams = [reviewer for reviewer in reviewers.values() if not reviewer.is_person]
-    return (*people[:most], *teams[:most])
+    return (*people[:limit], *teams[:limit])

@@ -394,7 +394,7 @@ class Batches:
             return None
         return _to_batch(row)
 
-    def newest(self, *, most: int) -> Sequence[BatchOverview]:
+    def newest(self, *, limit: int) -> Sequence[BatchOverview]:
         """Return the newest batches, with two statements."""
         paid = select(func.sum(calls.c.cost_micro_usd)).where(calls.c.batch_id == _b.id)
         deleted = select(deleted_review_calls.c.cost_micro_usd).where(
@@ -402,7 +402,7 @@ class Batches:
             == literal_column("'batch '").concat(cast(_b.id, Text))
         )
         costs = (paid.scalar_subquery().label("paid"), deleted.scalar_subquery().label("deleted"))
-        rows = select(batches, *costs).order_by(_b.id.desc()).limit(most)
+        rows = select(batches, *costs).order_by(_b.id.desc()).limit(limit)
         columns = (_d.batch_id, (_d.request_id == UNDO).label("is_undo"), _d.state, _d.reason_kind)
         with self._database.reading() as connection:
             found = connection.execute(rows).all()

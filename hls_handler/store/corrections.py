@@ -116,17 +116,17 @@ class Corrections:
         save = database.upsert(corrections, "corrected_to", "title", "recorded_at")
         self._save = save.values(recorded_at=database.now)
 
-    def newest_of_prompt(self, prompt: str, *, most: int) -> list[CorrectedDelivery]:
+    def newest_of_prompt(self, prompt: str, *, limit: int) -> list[CorrectedDelivery]:
         """Return the deliveries whose labels people corrected last, of all versions of a prompt,
         newest first.
 
         A label belongs to the delivery of its conversation with the last reply before GitHub
-        confirmed the label. Only the newest corrections, four times `most`, are read. Deleted
+        confirmed the label. Only the newest corrections, four times `limit`, are read. Deleted
         deliveries are left out.
         """
         is_of_prompt = _c.prompt_id.startswith(f"{prompt}@", autoescape=True)
         query = (
-            select(corrections).where(is_of_prompt).order_by(_c.recorded_at.desc()).limit(4 * most)
+            select(corrections).where(is_of_prompt).order_by(_c.recorded_at.desc()).limit(4 * limit)
         )
         corrected: dict[str, CorrectedDelivery] = {}
         with self._database.reading() as connection:
@@ -136,7 +136,7 @@ class Corrections:
                     continue
                 label = AppliedLabel(row.field, row.label, row.prompt_id, row.corrected_to)
                 earlier = corrected.get(delivery.guid)
-                if earlier is None and len(corrected) == most:
+                if earlier is None and len(corrected) == limit:
                     break
                 if earlier is None:
                     delivery_row = from_row(DeliveryRow, delivery)

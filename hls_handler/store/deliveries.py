@@ -183,7 +183,7 @@ class Deliveries:
             select(*DELIVERY_COLUMNS).where(_c.id.in_(about.union(answered))).order_by(_c.id)
         )
 
-    def with_reply(self, prompt: str, *, since: datetime, most: int) -> Sequence[DeliveryRow]:
+    def with_reply(self, prompt: str, *, since: datetime, limit: int) -> Sequence[DeliveryRow]:
         """Return the newest deliveries received since `since` that are done, and whose first
         question was asked by the prompt of this name, with a valid reply.
         """
@@ -196,7 +196,7 @@ class Deliveries:
         )
         is_done = _c.state == literal("done")
         query = select(*DELIVERY_COLUMNS).where(_c.received_at >= to_ms(since), is_done, has_reply)
-        return self._rows(query.order_by(_c.id.desc()).limit(most))
+        return self._rows(query.order_by(_c.id.desc()).limit(limit))
 
     def body(self, guid: str) -> bytes | None:
         """Return the JSON body; None if the delivery is unknown or its body is not stored."""

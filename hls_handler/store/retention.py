@@ -95,9 +95,9 @@ class RetentionStore:
         self._database = database
 
     def delete_deliveries(
-        self, *, after: timedelta, most: int, cached_for: timedelta = timedelta()
+        self, *, after: timedelta, limit: int, cached_for: timedelta = timedelta()
     ) -> int:
-        """Delete up to `most` deliveries that finished longer ago than `after`; return how many.
+        """Delete up to `limit` deliveries that finished longer ago than `after`; return how many.
 
         Deletes their checkpoints, calls and replies, too. Keeps the sums of the calls. Keeps a
         delivery while an older delivery of the same conversation may still run, and while another
@@ -111,20 +111,20 @@ class RetentionStore:
         )
         is_unneeded = and_(_IS_NEEDED_BY_NONE, ~may_be_used, ~_IS_USED)
         with exclusive(self._database) as connection:
-            ids = self._lock_finished(connection, is_unneeded, after=after, limit=most)
+            ids = self._lock_finished(connection, is_unneeded, after=after, limit=limit)
             if ids:
                 self._keep_sums(connection, ids)
                 connection.execute(deliveries.delete().where(_c.id.in_(ids)))
         return len(ids)
 
-    def delete_bodies(self, *, after: timedelta, most: int) -> int:
-        """Delete the bodies of up to `most` deliveries that finished longer ago than `after`, and
+    def delete_bodies(self, *, after: timedelta, limit: int) -> int:
+        """Delete the bodies of up to `limit` deliveries that finished longer ago than `after`, and
         the questions that were asked about them; return how many.
 
         Keeps the digests, which detect replays.
         """
         with exclusive(self._database) as connection:
-            ids = self._lock_finished(connection, _c.body.is_not(None), after=after, limit=most)
+            ids = self._lock_finished(connection, _c.body.is_not(None), after=after, limit=limit)
             if ids:
                 connection.execute(deliveries.update().where(_c.id.in_(ids)).values(body=None))
                 connection.execute(questions.delete().where(questions.c.delivery_id.in_(ids)))

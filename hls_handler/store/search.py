@@ -118,8 +118,8 @@ NO_EXPENSE = Expense(None, None)
 class StateCounts:
     """Numbers of deliveries by state."""
 
-    of_all: Mapping[str, int]  # "queued", "running", "dead" and "discarded"
-    of_span: Mapping[str, int]  # all states, of the deliveries received in a span
+    overall: Mapping[str, int]  # "queued", "running", "dead" and "discarded"
+    in_span: Mapping[str, int]  # all states, of the deliveries received in a span
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,31 +154,31 @@ class DeliverySearches:
             yield from page.rows
 
     def find_newest(
-        self, search: DeliverySearch, groups: Sequence[CauseGroup], *, most: int
+        self, search: DeliverySearch, groups: Sequence[CauseGroup], *, limit: int
     ) -> list[DeliveryRow]:
-        """Return the newest deliveries of each group, newest first, at most `most` of each."""
+        """Return the newest deliveries of each group, newest first, at most `limit` of each."""
         newest = []
         for group in groups:
             group_search = replace(search, cause=group.cause)
             query = _filter(select(_c.id), group_search)
-            query = query.order_by(_c.id.desc()).limit(most)
+            query = query.order_by(_c.id.desc()).limit(limit)
             newest.append(select(query.subquery().c.id))
         if not newest:
             return []
         is_newest = _c.id.in_(union_all(*newest))
         return self._read(select(*DELIVERY_COLUMNS).where(is_newest).order_by(_c.id.desc()))
 
-    def count_causes(self, search: DeliverySearch, *, most: int) -> Causes:
-        """Return the `most` largest groups of the deliveries in a state, by cause.
+    def count_causes(self, search: DeliverySearch, *, limit: int) -> Causes:
+        """Return the `limit` largest groups of the deliveries in a state, by cause.
 
         An index has the numbers: only the newest row of each of these groups is read, unless the
         search has other filters.
         """
-        return self._count_groups(search, (_c.cause,), most)
+        return self._count_groups(search, (_c.cause,), limit)
 
-    def count_results(self, search: DeliverySearch, *, most: int) -> Causes:
+    def count_results(self, search: DeliverySearch, *, limit: int) -> Causes:
         """Return groups of retried deliveries by state, and by the cause of those that are dead or
-        wait again; first the open ones, and at most `most`. Reads each of these deliveries.
+        wait again; first the open ones, and at most `limit`. Reads each of these deliveries.
         """
         is_next = or_(
             _c.due_at <= self._database.now, _c.reason.startswith(SLOT_WAIT, autoescape=True)
@@ -187,7 +187,7 @@ class DeliverySearches:
         is_open = or_(_c.state == literal("running"), and_(is_queued, is_next))
         cause = case((~is_open, _c.cause))  # an open one may have that of an earlier failure
         keys = (is_open.label("is_open"), _c.state, cause.label("cause"))
-        return self._count_groups(search, keys, most)
+        return self._count_groups(search, keys, limit)
 
     def count(self, search: DeliverySearch) -> int:
         """Return the number of matching deliveries."""

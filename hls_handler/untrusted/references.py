@@ -45,7 +45,9 @@ class References:
     repository: str  # "octo/shop"
     web_url: str = GITHUB  # without the repository
     texts: tuple[str, ...] = ()  # of the conversation
-    own: frozenset[str] = frozenset()  # the conversation itself, and its commit: "octo/shop#7"
+    self_references: frozenset[str] = (
+        frozenset()
+    )  # the conversation itself, and its commit: "octo/shop#7"
     is_link_text: bool = False  # True: a template has made the text a link
 
     def rewrite(self, match: re.Match[str], *, in_link: bool) -> str | None:
@@ -83,7 +85,7 @@ class References:
 
     @cached_property
     def known(self) -> frozenset[str]:
-        links = set(self.own)
+        links = set(self.self_references)
         for text in self.texts:
             links.update(self._find(_CODE.sub(" ", clean(text))))
         return frozenset(links)

@@ -314,7 +314,7 @@ def _from_envelope(
         repository_id=repository_id,
         repository=envelope.repository_name or None,
         number=_find_number(headers.event, envelope),
-        head_sha=_find_head_sha(envelope) or None,
+        head_sha=_find_commit(envelope) or None,
         author=author,
         sender=envelope.sender_login or None,
         title=clean_title(_find_title(headers.event, envelope)) or None,
@@ -350,7 +350,7 @@ def _find_number(event: str, envelope: WebhookEnvelope) -> int | None:
     return envelope.conversation.number
 
 
-def _find_head_sha(envelope: WebhookEnvelope) -> str:
+def _find_commit(envelope: WebhookEnvelope) -> str:
     pull_request = envelope.pull_request
     if pull_request is not None and pull_request.head is not None:
         return pull_request.head.sha

@@ -182,13 +182,13 @@ class FakeStore(RetentionStore):
         self.marked = 0
 
     def delete_deliveries(
-        self, *, after: timedelta, most: int, cached_for: timedelta = timedelta()
+        self, *, after: timedelta, limit: int, cached_for: timedelta = timedelta()
     ) -> int:
         self.cached_for = cached_for
-        return self._delete("deliveries", after, most)
+        return self._delete("deliveries", after, limit)
 
-    def delete_bodies(self, *, after: timedelta, most: int) -> int:
-        return self._delete("bodies", after, most)
+    def delete_bodies(self, *, after: timedelta, limit: int) -> int:
+        return self._delete("bodies", after, limit)
 
     def mark_ignored_findings(self) -> None:
         self.marked += 1
@@ -199,9 +199,9 @@ class FakeStore(RetentionStore):
     def delete_counter_hours(self, *, after: timedelta) -> None:
         self.hours_after = after
 
-    def _delete(self, table: str, after: timedelta, most: int) -> int:
-        self.calls.append((table, after, most))
-        deleted = min(most, self.left[table])
+    def _delete(self, table: str, after: timedelta, limit: int) -> int:
+        self.calls.append((table, after, limit))
+        deleted = min(limit, self.left[table])
         self.left[table] -= deleted
         return deleted
 
@@ -250,7 +250,7 @@ def test_rows_are_deleted_after_the_days_of_the_settings() -> None:
 
 def test_unavailable_store_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     class UnavailableStore(FakeStore):
-        def delete_bodies(self, *, after: timedelta, most: int) -> int:
+        def delete_bodies(self, *, after: timedelta, limit: int) -> int:
             raise StoreUnavailable("locked")
 
     with caplog.at_level(logging.WARNING):

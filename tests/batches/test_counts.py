@@ -20,7 +20,7 @@ def test_queue_and_list_leave_batches_out() -> None:
         search = DeliverySearch()
         assert store.deliveries.queue_state().queued == 1
         assert [row.guid for row in store.searches.find(search).rows] == ["webhook"]
-        assert store.searches.count_states(search, since=None).of_all["queued"] == 1
+        assert store.searches.count_states(search, since=None).overall["queued"] == 1
         assert store.deliveries.of_conversation("Codertocat/Hello-World", 2) == []
         named = DeliverySearch(text="batch-1-")
         assert [row.guid for row in store.searches.find(named).rows] == [
@@ -69,4 +69,4 @@ def test_cost_of_batches_is_that_of_the_ledger_and_marked_after_retention() -> N
             assert (figures.cost_usd, figures.batches_cost_usd) == (total, of_batches)
             assert (figures.processed, figures.reply_cache.replies) == (1, 1)
             world.advance(100 * 86400)
-            store.retention.delete_deliveries(after=timedelta(days=90), most=10)
+            store.retention.delete_deliveries(after=timedelta(days=90), limit=10)

@@ -108,7 +108,7 @@ def triage_and_undo(at: int) -> Result:
         plan = backlog.plan(comments=True)
 
         def start() -> None:
-            newest = [one.batch for one in world.store.batches.newest(most=1)]
+            newest = [one.batch for one in world.store.batches.newest(limit=1)]
             runs[:] = newest or [backlog.start_of(plan)]
 
         def take_back() -> None:

@@ -102,7 +102,7 @@ def test_deliveries_of_other_prompts_do_not_hide_older_ones(world: World) -> Non
             " (SELECT id FROM deliveries WHERE guid = 'other')"
         )
     since = world.store.now() - timedelta(days=1)
-    rows = world.store.deliveries.with_reply(PROMPT, since=since, most=1)
+    rows = world.store.deliveries.with_reply(PROMPT, since=since, limit=1)
     assert [row.guid for row in rows] == [GUID]
 
 

@@ -159,7 +159,7 @@ def test_batch_without_bodies_is_not_continued(world: World) -> None:
     world.finish()
     world.store.batches.stop(1, by="mona")
     world.advance(15 * 86_400)
-    world.store.retention.delete_bodies(after=timedelta(days=14), most=100)
+    world.store.retention.delete_bodies(after=timedelta(days=14), limit=100)
     with pytest.raises(
         Permanent, match=r"^batch 1 cannot go on, .* of 2 of its deliveries were deleted"
     ):
@@ -171,7 +171,7 @@ def test_cost_is_that_of_the_ledger_after_retention(world: World) -> None:
     begin(world, *NUMBERS)
     process(world)
     world.advance(100 * 86400)
-    world.store.retention.delete_deliveries(after=timedelta(days=90), most=10)
+    world.store.retention.delete_deliveries(after=timedelta(days=90), limit=10)
     found = progress(world)
     assert (found.state, found.cost_usd) == ("deleted", 0.00042)
 

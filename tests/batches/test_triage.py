@@ -85,7 +85,7 @@ def test_label_of_another_bot_settles_nothing(backlog: Backlog) -> None:
 def test_plan_asks_and_stores_nothing(backlog: Backlog) -> None:
     backlog.plan()
     store = backlog.home.world.store
-    assert (store.batches.newest(most=9), backlog.home.questions) == ([], [])
+    assert (store.batches.newest(limit=9), backlog.home.questions) == ([], [])
     assert store.queue.seconds_until_due() is None
 
 
@@ -143,7 +143,7 @@ def test_issues_of_deleted_deliveries_are_known_by_their_labels(backlog: Backlog
     world = backlog.home.world
     first = backlog.run(limit=2)
     world.advance(100 * 86400)
-    deleted = world.store.retention.delete_deliveries(after=timedelta(days=90), most=10)
+    deleted = world.store.retention.delete_deliveries(after=timedelta(days=90), limit=10)
     assert deleted == 2
     assert backlog.progress(first.batch).state == "deleted"
     assert list_chosen(backlog.plan()) == [7]

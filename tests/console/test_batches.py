@@ -37,7 +37,7 @@ def test_list_reads_batches_with_two_statements_however_many_there_are(store: St
     for number in range(1, 7):
         begin_batch(store, number)
     with counting() as counted:
-        overviews = store.batches.newest(most=50)
+        overviews = store.batches.newest(limit=50)
     assert counted.statements == 2
     assert [(one.batch.id, one.size, one.ended, one.state) for one in overviews] == [
         (batch, 1, 0, "running") for batch in range(6, 0, -1)

@@ -73,7 +73,7 @@ def test_question_goes_with_the_body(make_world: MakeWorld) -> None:
     world = run(make_world, BUG)
     browser = RerunBrowser(world)
     world.advance(3600)
-    world.store.retention.delete_bodies(after=timedelta(minutes=1), most=20)
+    world.store.retention.delete_bodies(after=timedelta(minutes=1), limit=20)
     world.store.retention.delete_system_texts()
     assert "The prompt is not stored: prompts are kept for storage.body_days" in browser.text(
         PROMPT

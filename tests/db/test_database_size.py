@@ -29,7 +29,7 @@ def test_size_of_sqlite_includes_reusable_and_free_bytes(tmp_path: Path) -> None
     assert after["disk_free_bytes"] > 0
     finish(store, lease)
     skew.advance(days=2)
-    assert store.retention.delete_bodies(after=timedelta(days=1), most=1) == 1
+    assert store.retention.delete_bodies(after=timedelta(days=1), limit=1) == 1
     assert store.database.size()["reusable_bytes"] > 0.9 * MB
     store.close()
 

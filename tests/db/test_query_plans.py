@@ -84,8 +84,8 @@ QUERIES: dict[str, Callable[[Storage], object]] = {
     "seconds_until_due": lambda store: store.queue.seconds_until_due(),
     "push": lambda store: accept(store, push("g3", "bbb")),
     "close": lambda store: accept(store, queued("g3", number=7, supersedes="all")),
-    "dead": lambda store: store.searches.count_causes(DeliverySearch(state="dead"), most=20),
-    "waiting": lambda store: store.searches.count_causes(DeliverySearch(state="queued"), most=20),
+    "dead": lambda store: store.searches.count_causes(DeliverySearch(state="dead"), limit=20),
+    "waiting": lambda store: store.searches.count_causes(DeliverySearch(state="queued"), limit=20),
     "cause": lambda store: store.searches.find(
         DeliverySearch(state="queued", cause=find_cause("no such issue"))
     ),
@@ -171,11 +171,11 @@ def test_search_for_analyses_does_not_read_all_deliveries_of_a_repository(tmp_pa
     ("delete", "index"),
     [
         (
-            lambda store: store.retention.delete_deliveries(after=AT_ONCE, most=5),
+            lambda store: store.retention.delete_deliveries(after=AT_ONCE, limit=5),
             "ix_deliveries_finished",
         ),
         (
-            lambda store: store.retention.delete_bodies(after=AT_ONCE, most=5),
+            lambda store: store.retention.delete_bodies(after=AT_ONCE, limit=5),
             "ix_deliveries_finished_with_body",
         ),
     ],

@@ -85,7 +85,7 @@ def test_files_are_read_page_by_page_in_githubs_order(
 
 
 @pytest.mark.parametrize(
-    ("there", "most", "pages"),
+    ("there", "limit", "pages"),
     [
         (0, 10, ["1"]),
         (105, 20, ["1", "2"]),
@@ -94,14 +94,14 @@ def test_files_are_read_page_by_page_in_githubs_order(
     ],
 )
 def test_the_newest_comments_are_read_from_the_end(
-    world: ReviewWorld, there: int, most: int, pages: list[str]
+    world: ReviewWorld, there: int, limit: int, pages: list[str]
 ) -> None:
     for number in range(1, there + 1):
         world.sandbox.state.create_comment(world.pull, f"comment {number}")
     reader = GithubReader(world.api.of(REPOSITORY), RepositoryLabels(monotonic))
-    found = reader.comments(NUMBER, most=most)
+    found = reader.comments(NUMBER, limit=limit)
     assert [one.body for one in found] == [
-        f"comment {n}" for n in range(max(there - most, 0) + 1, there + 1)
+        f"comment {n}" for n in range(max(there - limit, 0) + 1, there + 1)
     ]
     assert [one.query.get("page", "1") for one in world.seen()] == pages
 

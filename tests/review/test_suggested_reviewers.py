@@ -72,7 +72,7 @@ def test_code_owners_come_before_last_authors_and_the_least_loaded_first() -> No
         ["new", "FREE", "old"],
         load={"busy": 4, "old": 1},
         excluded={"author"},
-        most=3,
+        limit=3,
     )
     assert found == (
         Reviewer("free", "code owner", 0),

@@ -176,7 +176,7 @@ class SimulatedReader(GithubReader):
         self.github.receive()
         return ()
 
-    def comments(self, number: int, *, most: int) -> tuple[Comment, ...]:
+    def comments(self, number: int, *, limit: int) -> tuple[Comment, ...]:
         self.github.receive()
         return ()
 

@@ -146,7 +146,7 @@ def test_corrected_delivery_is_the_one_whose_reply_set_the_label(
         finish(store, lease)
         skew.advance(seconds=1)
     record_change(store, begin_later(store, "changed"), "bug")
-    (corrected,) = store.corrections.newest_of_prompt("issues/analyze", most=2)
+    (corrected,) = store.corrections.newest_of_prompt("issues/analyze", limit=2)
     assert (corrected.row.guid, corrected.labels) == (
         "first",
         (replace(HIGH, corrected_to=""),),
@@ -162,7 +162,7 @@ def test_only_the_newest_corrected_deliveries_are_returned(store: Storage, skew:
         skew.advance(seconds=1)
         record_change(store, begin_later(store, f"changed-{number}", number))
         skew.advance(seconds=1)
-    newest = store.corrections.newest_of_prompt("issues/analyze", most=2)
+    newest = store.corrections.newest_of_prompt("issues/analyze", limit=2)
     assert [corrected.row.guid for corrected in newest] == ["opened-3", "opened-2"]
 
 

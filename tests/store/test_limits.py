@@ -335,6 +335,6 @@ def test_cost_of_deleted_deliveries_still_counts_for_a_pull_request(
         run_review_call(store, lease, review)
         finish(store, lease)
         skew.advance(days=91)
-        assert store.retention.delete_deliveries(after=timedelta(days=90), most=20) == 1
+        assert store.retention.delete_deliveries(after=timedelta(days=90), limit=20) == 1
     with pytest.raises(BudgetExceeded, match=r"of the pull request .* 0\.0300 USD spent"):
         begin_review_call(store, begin(store, "g4", number=7), review)

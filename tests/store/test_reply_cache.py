@@ -86,7 +86,7 @@ def test_delivery_stays_while_the_cache_may_use_its_reply_or_another_delivery_sh
 ) -> None:
     def delete(cached_for: timedelta) -> int:
         day = timedelta(days=1)
-        return store.retention.delete_deliveries(after=day, most=20, cached_for=cached_for)
+        return store.retention.delete_deliveries(after=day, limit=20, cached_for=cached_for)
 
     lease = begin(store, "paid")
     store_reply(store, lease, make_reply())

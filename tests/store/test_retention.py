@@ -39,8 +39,8 @@ DAY = timedelta(days=1)
 PROMPT, OTHER = "issues/analyze@111111", "issues/respond@222222"
 
 
-def delete_old(store: Storage, *, after: timedelta = 90 * DAY, most: int = 50) -> int:
-    return store.retention.delete_deliveries(after=after, most=most)
+def delete_old(store: Storage, *, after: timedelta = 90 * DAY, limit: int = 50) -> int:
+    return store.retention.delete_deliveries(after=after, limit=limit)
 
 
 def stored_guids(store: Storage) -> set[str]:
@@ -109,7 +109,7 @@ def test_open_deliveries_are_never_deleted(store: Storage, skew: Skew) -> None:
     accept(store, queued("queued", number=3))
     skew.advance(days=3650)
     assert delete_old(store, after=DAY) == 0
-    assert store.retention.delete_bodies(after=DAY, most=50) == 0
+    assert store.retention.delete_bodies(after=DAY, limit=50) == 0
     assert {row.guid: row.state for row in newest(store)} == {
         "running": "running",
         "postponed": "queued",
@@ -124,15 +124,15 @@ def test_delete_removes_the_oldest_up_to_its_limit(store: Storage, skew: Skew) -
         finish(store, begin(store, f"g{number}"))
         skew.advance(hours=1)
     skew.advance(days=91)
-    assert delete_old(store, most=2) == 2
+    assert delete_old(store, limit=2) == 2
     assert stored_guids(store) == {"g2", "g3", "g4"}
-    assert store.retention.delete_bodies(after=DAY, most=2) == 2
+    assert store.retention.delete_bodies(after=DAY, limit=2) == 2
     assert [store.deliveries.body(f"g{number}") is None for number in (2, 3, 4)] == [
         True,
         True,
         False,
     ]
-    assert [delete_old(store, most=2), delete_old(store, most=2)] == [2, 1]
+    assert [delete_old(store, limit=2), delete_old(store, limit=2)] == [2, 1]
 
 
 def test_counters_and_prompt_stats_do_not_change(store: Storage, skew: Skew) -> None:
@@ -202,7 +202,7 @@ def test_newer_deliveries_are_not_deleted_while_a_dead_letter_can_be_retried(
 def test_replay_is_detected_after_the_body_is_deleted(store: Storage, skew: Skew) -> None:
     finish(store, begin(store, "g1", **SAME_BODY))
     skew.advance(days=2)
-    store.retention.delete_bodies(after=DAY, most=50)
+    store.retention.delete_bodies(after=DAY, limit=50)
     (answer,) = accept(store, queued("g2", **SAME_BODY))
     assert (answer.outcome, answer.guid) == ("replay", "g1")
 
@@ -221,7 +221,7 @@ def test_sums_are_right_if_several_processes_delete_at_once(
         lease = begin(store, f"g{number}")
     prompt_stats = store.calls.prompt_stats()
     skew.advance(days=91)
-    deleted = run_at_once(4, lambda number: [delete_old(stores[number], most=2) for _ in range(4)])
+    deleted = run_at_once(4, lambda number: [delete_old(stores[number], limit=2) for _ in range(4)])
     assert sum(map(sum, deleted)) == 8
     assert store.calls.prompt_stats() == prompt_stats
 

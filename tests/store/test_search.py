@@ -119,7 +119,7 @@ def test_reasons_that_differ_in_numbers_times_and_ids_are_one_cause(store: Stora
     assert (first.number, second.number) == (2, 1)
     assert guids(store, state="dead", cause=first.cause) == ["b", "a"]
     assert store.searches.count(DeliverySearch(state="dead", cause=second.cause)) == 1
-    newest = store.searches.find_newest(DeliverySearch(state="dead"), [first, second], most=1)
+    newest = store.searches.find_newest(DeliverySearch(state="dead"), [first, second], limit=1)
     assert [row.guid for row in newest] == ["c", "b"]
 
 
@@ -132,14 +132,14 @@ def test_heading_of_a_cause_keeps_the_status_before_a_colon(store: Storage) -> N
 
 def causes(store: Storage, **filters: object) -> tuple[CauseGroup, ...]:
     search = DeliverySearch(**filters)  # type: ignore[arg-type]
-    return store.searches.count_causes(search, most=9).groups
+    return store.searches.count_causes(search, limit=9).groups
 
 
 def test_largest_groups_are_counted_and_the_others_summed(store: Storage) -> None:
     for guid, reason in (("a", "late"), ("b", "broken"), ("c", "late"), ("d", "lost")):
         fail(store, guid, reason)
     store.queue.discard("d")
-    found = store.searches.count_causes(DeliverySearch(state="dead"), most=1)
+    found = store.searches.count_causes(DeliverySearch(state="dead"), limit=1)
     assert [(one.reason, one.number) for one in found.groups] == [("late", 2)]
     assert (found.hidden_groups, found.hidden) == (1, 1)
     assert [one.reason for one in causes(store, state="discarded")] == ["lost"]
@@ -280,11 +280,11 @@ def test_states_are_counted_without_a_limit_of_time_and_within_a_span(
     accept(store, queued("g1"), ignored("g2"), ignored("g3", repository="octo/docs"))
     since = store.now() - timedelta(days=7)
     counts = store.searches.count_states(DeliverySearch(), since=since)
-    assert counts.of_all == {"queued": 1, "running": 0, "dead": 1, "discarded": 0}
-    assert counts.of_span == {"queued": 1, "ignored": 2}
+    assert counts.overall == {"queued": 1, "running": 0, "dead": 1, "discarded": 0}
+    assert counts.in_span == {"queued": 1, "ignored": 2}
     of_docs = store.searches.count_states(DeliverySearch(repository="octo/docs"), since=None)
-    assert of_docs.of_all == {"queued": 0, "running": 0, "dead": 0, "discarded": 0}
-    assert of_docs.of_span == {"ignored": 1}
+    assert of_docs.overall == {"queued": 0, "running": 0, "dead": 0, "discarded": 0}
+    assert of_docs.in_span == {"ignored": 1}
 
 
 def test_deliveries_of_one_retry_are_found_by_its_time(store: Storage, skew: Skew) -> None:

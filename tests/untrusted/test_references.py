@@ -16,10 +16,15 @@ from tests.untrusted.github_reading import backlinks, dangers
 Z = ZERO_WIDTH_SPACE
 TO = "https://redirect.github.com"
 OURS = References(
-    "octo/shop", texts=("See #3 and Other/Lib#4.", "GH-6"), own=frozenset({"octo/shop#7"})
+    "octo/shop",
+    texts=("See #3 and Other/Lib#4.", "GH-6"),
+    self_references=frozenset({"octo/shop#7"}),
 )
 SERVER = References(
-    "octo/shop", "https://ghe.example.com", texts=("See #3.",), own=frozenset({"octo/shop#7"})
+    "octo/shop",
+    "https://ghe.example.com",
+    texts=("See #3.",),
+    self_references=frozenset({"octo/shop#7"}),
 )
 
 
