@@ -76,7 +76,7 @@ class Deadline:
         self._idle_s = idle_s
 
     def timeout_s(self, max_s: float = math.inf) -> float:
-        """Return how long the next wait may take, at most `most`. Raises `TimeoutError` if the end
+        """Return how long the next wait may take, at most `max_s`. Raises `TimeoutError` if the end
         has passed.
         """
         remaining_s = self._at - monotonic()
