@@ -29,7 +29,7 @@ from hls_handler.background.threads import (
     probe_every_s,
     run_checks,
 )
-from hls_handler.batches.undo import RUNS
+from hls_handler.batches.recorded import RUNS
 from hls_handler.console.app import Console
 from hls_handler.console.frame import ConsolePorts
 from hls_handler.console.pages import show_error

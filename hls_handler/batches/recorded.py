@@ -16,10 +16,11 @@ from pydantic import TypeAdapter
 
 from hls_handler.analysis import Severity
 from hls_handler.batches.recording_job import RecordingJob, read_facts
+from hls_handler.batches.undo import undo_issue
 from hls_handler.deliveries import NO_RESULT, RECORDED, End
 from hls_handler.engine.asking import Questions, prompt_limits
 from hls_handler.engine.codecs import SETTINGS_FILE, Codec, facts_codec
-from hls_handler.engine.job import DeliveryJob, require_open
+from hls_handler.engine.job import BatchRuns, DeliveryJob, require_open
 from hls_handler.errors import ConversationIgnored, Permanent, PromptError
 from hls_handler.events import Event, PullRequest
 from hls_handler.github.reader import GithubReader
@@ -325,3 +326,7 @@ def _list_removed(patches: Mapping[str, str]) -> Set[tuple[str, int]]:
         for line in parse_patch(text).lines
         if line.side == "LEFT"
     }
+
+
+RUNS = BatchRuns(run_recorded, undo_issue)
+"""What a process that processes deliveries gets."""

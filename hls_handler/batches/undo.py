@@ -17,10 +17,9 @@ from hls_handler.actions import (
     Outcome,
     RequestedLabel,
 )
-from hls_handler.batches.recorded import run_recorded
 from hls_handler.deliveries import End
 from hls_handler.engine.codecs import OUTCOME, Codec
-from hls_handler.engine.job import BatchRuns, DeliveryJob
+from hls_handler.engine.job import DeliveryJob
 from hls_handler.engine.posting import COMMENT_WRITE_BEGUN, LABELS_BEFORE, Posting
 from hls_handler.events import Account
 from hls_handler.github.comments import is_as_written, is_by
@@ -184,7 +183,3 @@ def _list_actions(batch: int | None, plan: UndoPlan) -> tuple[Action, ...]:
         text = f"Withdrawn: a maintainer took back batch {batch}, which wrote this comment."
         actions.append(EnsureComment(FAMILY, text, create=False, is_withdrawal=True))
     return tuple(actions)
-
-
-RUNS = BatchRuns(run_recorded, undo_issue)
-"""What a process that processes deliveries gets."""

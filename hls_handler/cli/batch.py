@@ -17,9 +17,8 @@ from hls_handler.batches import reviews as merged_pull_requests
 from hls_handler.batches import triage as open_issues
 from hls_handler.batches.preview import Preview, Target, read_target
 from hls_handler.batches.prompts import PromptChange, choose_prompts, choose_review, with_model
-from hls_handler.batches.recorded import NOT_READ
+from hls_handler.batches.recorded import NOT_READ, RUNS
 from hls_handler.batches.results import describe_progress, load_result, to_document
-from hls_handler.batches.undo import RUNS
 from hls_handler.claude.providers import connect_claude
 from hls_handler.cli.batch_follower import Follower
 from hls_handler.cli.event_input import get_prompt

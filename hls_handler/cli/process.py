@@ -16,7 +16,7 @@ from uuid import uuid4
 
 import typer
 
-from hls_handler.batches.undo import RUNS
+from hls_handler.batches.recorded import RUNS
 from hls_handler.cli.batch_follower import find_problem
 from hls_handler.cli.event_input import EventName
 from hls_handler.cli.options import DOTENV, Config, abort, config_path

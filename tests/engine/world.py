@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from hls_handler.analysis import IssueAnalysis
-from hls_handler.batches.undo import RUNS
+from hls_handler.batches.recorded import RUNS
 from hls_handler.db.values import from_ms
 from hls_handler.deliveries import Lease, NewDelivery
 from hls_handler.engine.active_config import ChosenAccount, DeliveryConfig

@@ -21,7 +21,7 @@ from sqlalchemy import Connection, select
 from hls_handler.analysis import RenderedPrompt, ReplyFields
 from hls_handler.background.health_checks import ClockSteps
 from hls_handler.background.threads import PROBE_EVERY_S
-from hls_handler.batches.undo import RUNS
+from hls_handler.batches.recorded import RUNS
 from hls_handler.db import tables
 from hls_handler.deliveries import NewDelivery
 from hls_handler.engine.active_config import ChosenAccount, DeliveryConfig
