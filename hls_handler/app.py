@@ -40,9 +40,9 @@ from hls_handler.engine.active_config import (
     load_bot_accounts,
     load_library,
 )
-from hls_handler.engine.commit_check import END_EVERY_S
 from hls_handler.engine.library import load_checked
 from hls_handler.engine.processing import Processing, Role, configure_logs
+from hls_handler.engine.shown_check import END_EVERY_S
 from hls_handler.errors import Dependency, StoreUnavailable
 from hls_handler.github.api import RateLimit
 from hls_handler.github.client import Github, uses_same_credentials

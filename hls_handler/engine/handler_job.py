@@ -30,10 +30,10 @@ from hls_handler.engine.codecs import (
     UNVERIFIED,
     facts_codec,
 )
-from hls_handler.engine.commit_check import begin_check, plan_check
 from hls_handler.engine.health import Health
 from hls_handler.engine.job import LOCK_S, DeliveryJob, Part, decide_retry, reads_postponed
 from hls_handler.engine.posting import Posting, is_check_ended
+from hls_handler.engine.shown_check import begin_check, plan_check
 from hls_handler.errors import (
     BudgetUsedUp,
     ConversationIgnored,

@@ -24,20 +24,20 @@ from hls_handler.claude.provider import LIMIT_RETRY
 from hls_handler.deliveries import NO_RESULT, UNDO, Checkpoint, End, Lease, Posted
 from hls_handler.engine.codecs import RULE
 from hls_handler.engine.commands import find_finding, run_command, take_over_review
-from hls_handler.engine.commit_check import (
-    check_title,
-    end_group_check,
-    end_ignored_check,
-    leave_commit,
-    outdate_check,
-    plan_check,
-)
 from hls_handler.engine.handler_job import HandlerJob, require_runs_left
 from hls_handler.engine.job import Attempt, DeliveryJob, WorkerContext, decide_retry, require_open
 from hls_handler.engine.posting import correct_label
 from hls_handler.engine.repository_settings import (
     load_repository_settings,
     route_with_repository_settings,
+)
+from hls_handler.engine.shown_check import (
+    check_title,
+    end_group_check,
+    end_ignored_check,
+    leave_commit,
+    outdate_check,
+    plan_check,
 )
 from hls_handler.errors import (
     AccountLimited,

@@ -33,8 +33,8 @@ from hls_handler.actions import (
 )
 from hls_handler.deliveries import End
 from hls_handler.engine.codecs import OUTCOME, Codec
-from hls_handler.engine.commit_check import ensure_check, preview_check
 from hls_handler.engine.job import LOCK_S, DeliveryJob
+from hls_handler.engine.shown_check import ensure_check, preview_check
 from hls_handler.errors import (
     DependencyDown,
     Permanent,

@@ -32,10 +32,10 @@ from hls_handler.engine.active_config import (
     load_bot_accounts,
     load_library,
 )
-from hls_handler.engine.commit_check import CheckEnder
 from hls_handler.engine.health import Health
 from hls_handler.engine.job import BatchRuns, WorkerContext
 from hls_handler.engine.library import load_checked
+from hls_handler.engine.shown_check import CheckEnder
 from hls_handler.engine.workers import Workers
 from hls_handler.errors import DatabaseUnavailable, PromptError, SettingsError, StoreUnavailable
 from hls_handler.git.mirror import Mirrors

@@ -11,8 +11,8 @@ from hls_handler.actions import Outcome
 from hls_handler.batches.undo import UNDO_PLAN, UndoPlan
 from hls_handler.deliveries import Checkpoint
 from hls_handler.engine.codecs import OUTCOME, PROBLEMS_REPORTED, Codec, facts_codec
-from hls_handler.engine.commit_check import TITLE_CHECKED
 from hls_handler.engine.posting import COMMENT_WRITE_BEGUN, LABELS_BEFORE, CommentWriteBegun
+from hls_handler.engine.shown_check import TITLE_CHECKED
 
 STORED_OUTCOME = (
     '{"action":"review","kind":"created","detail":"posted 1 comment","added":["bug"],'

@@ -20,11 +20,11 @@ from hls_handler.batches.recorded import RUNS
 from hls_handler.db.values import from_ms
 from hls_handler.deliveries import Lease, NewDelivery
 from hls_handler.engine.active_config import ChosenAccount, DeliveryConfig
-from hls_handler.engine.commit_check import CheckEnder
 from hls_handler.engine.health import Component, ComponentHealth, Health
 from hls_handler.engine.job import DeliveryJob, WorkerContext
 from hls_handler.engine.library import load_checked
 from hls_handler.engine.pipeline import run_delivery
+from hls_handler.engine.shown_check import CheckEnder
 from hls_handler.events import parse_event
 from hls_handler.github.values import ChangedFile
 from hls_handler.handlers.registry import HANDLERS

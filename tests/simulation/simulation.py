@@ -25,10 +25,10 @@ from hls_handler.batches.recorded import RUNS
 from hls_handler.db import tables
 from hls_handler.deliveries import NewDelivery
 from hls_handler.engine.active_config import ChosenAccount, DeliveryConfig
-from hls_handler.engine.commit_check import END_EVERY_S, CheckEnder
 from hls_handler.engine.health import Health
 from hls_handler.engine.job import WorkerContext
 from hls_handler.engine.pipeline import run_delivery
+from hls_handler.engine.shown_check import END_EVERY_S, CheckEnder
 from hls_handler.prompting import recorded
 from hls_handler.queue.leases import EXPIRY, HeldLeases
 from hls_handler.settings.effective import RepositoryTable
