@@ -189,7 +189,7 @@ class HealthChecks:
         metrics = _check_budgets(
             store,
             settings,
-            {"model": settings.claude.default_model(), "model_lifecycle": lifecycle},
+            {"model": model, "model_lifecycle": lifecycle},
         )
         _check_slots(store.rate_limiter, "claude", "or raise claude.requests_per_second", metrics)
         return metrics

@@ -98,7 +98,8 @@ def _excerpt_of_place(line: str, place: KeyPlace) -> FileExcerpt:
     if before.strip(" -"):
         before = f"{HIDDEN} "
     name = ""
-    if key is not value:  # no item of a list
+    is_list_item = key is value
+    if not is_list_item:
         name = f"{key.value}: "
     written = line[value.start_mark.column : value.end_mark.column]
     if value.start_mark.line == key.start_mark.line and _is_public(place, written):

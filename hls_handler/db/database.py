@@ -352,13 +352,14 @@ class Database:
         """
         if self.file is not None:
             return bindparam("now_ms", callable_=self._machine_ms, type_=BigInteger())
-        skew = bindparam(
+        # 0, except in tests, which let time pass without waiting
+        skew_ms = bindparam(
             "skew_ms", callable_=lambda: self._skew() // _MILLISECOND, type_=BigInteger()
         )
         # clock_timestamp() is volatile. In a subquery, it is called once, so that PostgreSQL can
         # use an index.
         seconds = func.date_part("epoch", func.clock_timestamp())
-        return select(cast(seconds * 1000, BigInteger) + skew).scalar_subquery()
+        return select(cast(seconds * 1000, BigInteger) + skew_ms).scalar_subquery()
 
     def now_in(self, connection: Connection) -> int:
         """Return the database's time in milliseconds. SQLite uses the clock of this machine."""

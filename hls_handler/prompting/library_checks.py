@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
-from itertools import combinations
+from itertools import combinations, product
 from typing import Any
 
 from jinja2 import TemplateSyntaxError, nodes
@@ -337,9 +337,8 @@ class LibraryCheck:
             replies.append({})
         for family in self.event_families(name).values():
             variables = {**COMMON, **family.variables}
-            for reply in replies:
-                for template in (f"{name}{SUFFIX}", BASE):
-                    yield from check_names(self.templates, template, {**variables, **reply})
+            for reply, template in product(replies, (f"{name}{SUFFIX}", BASE)):
+                yield from check_names(self.templates, template, {**variables, **reply})
             comment = library.comments.get(name)
             if comment is not None:
                 extra = {**COMMENT, **family.comment_variables, "analysis": _reply_hint(prompt)}

@@ -150,18 +150,17 @@ class Vectors:
             if not records:
                 return ()
             sample = Filter(must=[HasIdCondition(has_id=[record.id for record in records])])
-            usual = qdrant.query_points(
+            sampled = qdrant.query_points(
                 collection, vector, query_filter=sample, limit=SAMPLE, with_payload=False
             )
             response = qdrant.query_points(
                 collection, vector, query_filter=_filter_scope(scope), limit=limit
             )
-            similarities = [point.score for point in usual.points]
-            least = statistics.fmean(similarities) + DEVIATIONS * statistics.pstdev(similarities)
+            threshold = _threshold([point.score for point in sampled.points])
             return tuple(
                 _Payload.model_validate(point.payload).key
                 for point in response.points
-                if point.score > least
+                if point.score > threshold
             )
 
     def _store(self, scope: str, texts: Mapping[int, str]) -> None:
@@ -385,6 +384,11 @@ def _filter_scope(scope: str) -> Filter:
 
 def _point_id(scope: str, key: int) -> str:
     return str(uuid5(POINTS, f"{key} {scope}"))
+
+
+def _threshold(similarities: Sequence[float]) -> float:
+    """Return the similarity above which a text stands out from a sample of its scope."""
+    return statistics.fmean(similarities) + DEVIATIONS * statistics.pstdev(similarities)
 
 
 def _digest(text: str) -> str:

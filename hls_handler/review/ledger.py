@@ -55,25 +55,32 @@ def _follow(
     if entry.form:
         return entry
     entry = _follow_proof(entry, files)
+
+    # its block is present, perhaps in another place
     placed = _find_block(entry, files)
     if placed is not None:
         moved = _move(entry, placed, files)
         if entry.state == "gone" or entry.has_vanished:
             return _open(moved)
         return moved
+
+    # its block is not present: it has vanished if the patch of its file is known
     is_gone = files.is_known(entry.file, entry.path) and (
         entry.blocks or entry.file not in files.by_file
     )
     has_vanished = entry.has_vanished or bool(is_gone and not entry.is_closed)
-    having = files.list_with_code(entry.quote, entry.token[:1] or "+")
+    with_code = files.list_with_code(entry.quote, entry.token[:1] or "+")
     having = frozenset(
-        block for block in having if files.skipped.get(block.path, entry.raised + 1) > entry.raised
+        block
+        for block in with_code
+        if files.skipped.get(block.path, entry.raised + 1) > entry.raised
     )
     if having:
         having &= new_since(entry.raised)
     if entry.state == "gone":
         entry = _open_if_back(entry, having, files, record)
-    # only its unchanged line was edited
+
+    # it stays open, undecided if only its unchanged line was edited, or it is over
     is_undecided = entry.is_undecided or bool(_find_blocks(entry, files))
     is_absent = has_vanished and not having
     entry = replace(

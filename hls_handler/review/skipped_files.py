@@ -285,10 +285,11 @@ def looks_like_code(path: str) -> bool:
 
 
 def decide_unshown(file: ChangedFile, on_base: Blob | None, content: Blob | None) -> Reason | None:
-    """Return why GitHub shows no line of a file of `is_compared`; None if it is not known.
+    """Return why GitHub shows no line of a changed file; None if it is not known.
 
-    `on_base` is what the file was on the base branch, except of an added or removed file. `content`
-    is that of the file, of a removed file what it was. Both are None if they were not read.
+    The file is one that `SkipRules.is_compared`. `on_base` is the file on the base branch, unless
+    it was added or removed. `content` is its present text; of a removed file, its last one. Both
+    are None if they were not read.
     """
     is_renamed = file.status == "renamed"
     if is_renamed and on_base is None:
