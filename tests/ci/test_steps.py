@@ -40,14 +40,6 @@ def test_in_a_shared_second_an_opening_line_starts_the_next_step() -> None:
     assert steps_of(STEPS, lines) == [2, 2, 3, 3, 3, 7]
 
 
-QUICK = (
-    step(1, "Set up job", 0, 0),
-    step(2, "Lint", 0, 0),
-    step(3, "Run npm test", 0, 0),
-    step(4, "Build", 0, 9),
-)
-
-
 @pytest.mark.parametrize(
     ("openings", "numbers"),
     [
@@ -62,8 +54,14 @@ QUICK = (
 def test_several_steps_in_one_second_are_assigned_by_name_and_order(
     openings: list[str], numbers: list[int]
 ) -> None:
+    quick = (
+        step(1, "Set up job", 0, 0),
+        step(2, "Lint", 0, 0),
+        step(3, "Run npm test", 0, 0),
+        step(4, "Build", 0, 9),
+    )
     lines = stamped(0.5, "set up", *(f"##[group]{opening}" for opening in openings))
-    assert steps_of(QUICK, lines) == [1, *numbers]
+    assert steps_of(quick, lines) == [1, *numbers]
 
 
 def test_composite_action_is_one_step_if_times_allow() -> None:

@@ -49,16 +49,6 @@ review: {{{review}}}
 
 OWN_TABLES = {"batches", "calls", "checkpoints", "deliveries"}
 TABLES_OF_ANY_CALL = {"bot_accounts", "counters", "rate_limits", "secrets"}
-COUNTERS_OF_USE = {
-    "claude_calls",
-    "claude_ms",
-    "claude_timed",
-    "cost_micro_usd",
-    "github_requests",
-    "prompt_calls",
-    "tokens",
-}
-"""Use of Claude and GitHub, which includes batches: no delivery, review, finding or failure."""
 
 
 @dataclass
@@ -410,6 +400,16 @@ def test_page_of_reviews_can_be_read_without_hls(
 def test_reviews_write_only_their_own_tables(
     batch: Hls, sandbox: Sandbox, commits: Commits, folder: Path
 ) -> None:
+    # of Claude and GitHub, which includes batches: no delivery, review, finding or failure
+    counters_of_use = {
+        "claude_calls",
+        "claude_ms",
+        "claude_timed",
+        "cost_micro_usd",
+        "github_requests",
+        "prompt_calls",
+        "tokens",
+    }
     add_merged(sandbox, commits, 101)
     assert batch("reviews", REPOSITORY, "--yes").exit_code == 0
     with closing(sqlite3.connect(folder / "hls.db")) as connection:
@@ -420,7 +420,7 @@ def test_reviews_write_only_their_own_tables(
         }
         counters = {name for (name,) in connection.execute("SELECT name FROM counters")}
     assert filled == OWN_TABLES | TABLES_OF_ANY_CALL
-    assert counters == COUNTERS_OF_USE
+    assert counters == counters_of_use
 
 
 def test_review_that_would_cost_over_its_limit_is_not_asked(

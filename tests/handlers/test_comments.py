@@ -161,9 +161,6 @@ def test_reply_of_a_person_with_write_permission_changes_the_check_at_once(
     assert len(home.questions) == 1
 
 
-CI_MACHINE = {**person("ci-machine"), "type": "Bot"}
-
-
 @pytest.mark.parametrize(
     ("body", "user", "action"),
     [
@@ -175,7 +172,7 @@ CI_MACHINE = {**person("ci-machine"), "type": "Bot"}
         ("/review full", person("otto"), "created"),
         ("/review full", person("nobody"), "created"),
         ("/review full", person("ci[bot]"), "created"),
-        ("/review full", CI_MACHINE, "created"),
+        ("/review full", {**person("ci-machine"), "type": "Bot"}, "created"),
         ("\n    /review full", person("mona"), "created"),
         ("\n> /review full", person("mona"), "created"),
         ("@otto /review full", person("mona"), "created"),

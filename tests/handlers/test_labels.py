@@ -294,18 +294,19 @@ FIELDS = (
 LABELS = (
     '{kind: {bug: defect}, priority: false, difficulty: false, areas: "area/{value}", old: old}'
 )
-NOT_SHIPPED = (
-    RequestedLabel("defect", "kind"),
-    RequestedLabel("component-payments", "component"),
-    RequestedLabel("component-search", "component"),
-    RequestedLabel("area/api", "areas area/api"),
-    RequestedLabel("area/docs", "areas area/docs"),
-    RequestedLabel("old", "old"),
-)
 GROUPS = ("kind", "component", "areas area/api", "areas area/docs", "old")
 
 
 def test_custom_fields_become_labels_with_all_their_possible_labels(tmp_path: Path) -> None:
+    not_shipped = (
+        RequestedLabel("defect", "kind"),
+        RequestedLabel("component-payments", "component"),
+        RequestedLabel("component-search", "component"),
+        RequestedLabel("area/api", "areas area/api"),
+        RequestedLabel("area/docs", "areas area/docs"),
+        RequestedLabel("old", "old"),
+    )
+
     def reply(folder: Path, **fields: object) -> ReplyFields:
         library = load(folder, {"issues/a.j2": front(fields=FIELDS, labels=LABELS) + "x"})
         kind = library.prompts["issues/a"].reply_model
@@ -329,7 +330,7 @@ def test_custom_fields_become_labels_with_all_their_possible_labels(tmp_path: Pa
                 RequestedLabel("old", "old"),
             ),
             GROUPS,
-            NOT_SHIPPED,
+            not_shipped,
             dict.fromkeys(GROUPS, "p@1"),
         ),
     )
@@ -355,13 +356,6 @@ def test_too_many_labels_lose_their_descriptions_and_then_the_last_ones_are_left
     assert describe_missing(offer) == missing
 
 
-GROUP_OF = {
-    "bug": "kind",
-    "question": "kind",
-    "priority-high": "priority",
-    "priority-low": "priority",
-    "priority-medium": "priority",
-}
 HIGH_NAME = "priority-high"
 
 
@@ -389,11 +383,18 @@ HIGH_NAME = "priority-high"
 def test_correction_of_a_label(
     recorded: str | None, shown: list[str], set_by_bot: list[str], expected: str | None
 ) -> None:
+    group_of = {
+        "bug": "kind",
+        "question": "kind",
+        "priority-high": "priority",
+        "priority-low": "priority",
+        "priority-medium": "priority",
+    }
     changed = find_changed_corrections(
         [AppliedLabel("priority", HIGH_NAME, "issues/analyze@3f9c2a", recorded)],
         shown,
         set_by_bot=set_by_bot,
-        groups=GROUP_OF,
+        groups=group_of,
     )
     corrected = (AppliedLabel("priority", HIGH_NAME, "issues/analyze@3f9c2a", expected),)
     assert changed == (() if expected == "unchanged" else corrected)

@@ -480,11 +480,12 @@ def test_scores_are_the_lowest_of_several_calls_and_stay_until_there_are_others(
 
 
 FAILING = {"review": ReviewSettings(fail_on="high")}
-UNSURE = finding(confidence=0.6, severity="low", title="Unsure")
 SURE = finding(line=21, quote="    return side ** 3", severity="medium", title="Sure")
 
 
 def test_only_findings_that_decide_get_a_second_look() -> None:
+    unsure = finding(confidence=0.6, severity="low", title="Unsure")
+
     def candidates(facts: PullRequestFacts, *findings: Finding) -> tuple[Candidate, ...]:
         variables = verification_variables(facts, pull_request_analysis(findings=list(findings)))
         return () if variables is None else cast(tuple[Candidate, ...], variables["candidates"])
@@ -493,16 +494,16 @@ def test_only_findings_that_decide_get_a_second_look() -> None:
     severe = finding(
         line=21, quote="    return side ** 3", category="security", severity="high", title="Severe"
     )
-    assert [one.title for one in candidates(facts, UNSURE, SURE, severe)] == ["Severe", "Unsure"]
+    assert [one.title for one in candidates(facts, unsure, SURE, severe)] == ["Severe", "Unsure"]
     assert (
         candidates(
             gather_review(TWO, limits={"review": ReviewSettings(fail_on="high", verify=False)}),
-            UNSURE,
+            unsure,
             severe,
         )
         == ()
     )
-    assert candidates(gather_review(TWO, limits={"is_review": False}), UNSURE, severe) == ()
+    assert candidates(gather_review(TWO, limits={"is_review": False}), unsure, severe) == ()
 
 
 # Prompts that review nothing

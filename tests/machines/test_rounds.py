@@ -16,7 +16,6 @@ from itertools import combinations, pairwise
 
 from tests.machines.fleet import MIN_INTERVAL_S, Fleet
 
-ROUNDS = int(os.environ.get("HLS_ROUNDS", "1"))
 SEED = int(os.environ.get("HLS_SEED", "4"))
 CONVERSATIONS, EVENTS = 4, 3
 MAX_DELAY_S = 0.5
@@ -63,12 +62,13 @@ def assert_in_order(fleet: Fleet, guids: list[str]) -> None:
 def test_nothing_is_lost_doubled_or_out_of_order_when_two_of_four_processes_are_killed(
     fleet: Fleet,
 ) -> None:
+    rounds = int(os.environ.get("HLS_ROUNDS", "1"))
     rng = random.Random(SEED)
     counters_before, writes_before = fleet.store.statistics.counters(), len(fleet.writes())
     all_guids: list[str] = []
     for service in fleet.services:
         service.start()
-    for number in range(ROUNDS):
+    for number in range(rounds):
         start = time.monotonic()
         first = 1000 + number * CONVERSATIONS
         guids = run_round(fleet, rng, first)
@@ -82,7 +82,7 @@ def test_nothing_is_lost_doubled_or_out_of_order_when_two_of_four_processes_are_
     for name in (("webhooks", ""), ("outcome", "done")):
         assert counters[name] - counters_before.get(name, 0) == len(all_guids)
     calls = [call.started_at for guid in all_guids for call in fleet.store.calls.calls_of(guid)]
-    kills = 2 * ROUNDS
+    kills = 2 * rounds
     # an interrupted call is repeated
     assert len(all_guids) <= len(calls) <= len(all_guids) + 4 * kills
     assert_rate_limited(calls)

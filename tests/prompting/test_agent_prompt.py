@@ -26,7 +26,6 @@ PLAIN = OpenFinding(
 EARLIER = replace(
     PLAIN, number=4, side="LEFT", start_line=None, suggestion=None, unseen="what callers pass"
 )
-OF_FILE = replace(EARLIER, number=5, side="RIGHT", line=None, unseen="")
 FENCES = "`" * 50
 HOSTILE = replace(
     PLAIN,
@@ -59,9 +58,10 @@ def block(*findings: OpenFinding) -> str:
 
 
 def test_prompt_has_path_lines_failure_and_wanted_result_of_each_open_finding() -> None:
+    of_file = replace(EARLIER, number=5, side="RIGHT", line=None, unseen="")
     begin, end = "<untrusted 05ea91afbd0d5024>", "</untrusted 05ea91afbd0d5024>"
     assert (
-        block(PLAIN, EARLIER, OF_FILE)
+        block(PLAIN, EARLIER, of_file)
         == f"""\
 ```text
 Repair the failure of each finding below, in a checkout of the branch of this pull request. Its \

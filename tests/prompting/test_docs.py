@@ -45,19 +45,14 @@ DOCS = Path(__file__).parent.parent.parent / "docs"
 GUIDE = "\n".join(
     (DOCS / name).read_text(encoding="utf-8") for name in ("prompts.md", "prompts-reference.md")
 )
-REASONS = (DOCS / "prompts-reasons.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)([^\n]*)\n(.*?)^```$", GUIDE, re.DOTALL | re.MULTILINE)
 """(language, rest of the opening line, content) of every fenced block."""
 
-WORKING = [content for language, words, content in BLOCKS if language == "jinja" and not words]
 COMMENTS = [
     content
     for language, words, content in BLOCKS
     if (language, words.strip()) == ("jinja", "comment")
 ]
-ANOTHER_EVENT = {
-    words.strip().removeprefix("generic="): text for _, words, text in BLOCKS if "generic=" in words
-}
 FILES = {
     words.strip().removeprefix("file="): content
     for _, words, content in BLOCKS
@@ -83,9 +78,10 @@ def load_examples(folder: Path, files: dict[str, str]) -> Library:
 
 
 def test_working_examples_render(tmp_path: Path) -> None:
+    working = [content for language, words, content in BLOCKS if language == "jinja" and not words]
     assert sorted(FILES) == ["issues/mine.comment.md.j2", "issues/mine.j2"]
     files = FILES | {
-        f"issues/example{number}.j2": FRONT + content for number, content in enumerate(WORKING)
+        f"issues/example{number}.j2": FRONT + content for number, content in enumerate(working)
     }
     (files["issues/shown.comment.md.j2"],) = COMMENTS
     library = load_examples(tmp_path, files | {"issues/shown.j2": FRONT + "x"})
@@ -104,8 +100,13 @@ def test_working_examples_render(tmp_path: Path) -> None:
 
 def test_example_for_another_event_is_one_file_and_works(tmp_path: Path) -> None:
     """It is rendered with the recorded payloads, as by `hls check`."""
-    assert list(ANOTHER_EVENT) == ["deployment_status/watch.j2"]
-    library = load_library(write(tmp_path, ANOTHER_EVENT), families=families(), shipped=SHIPPED)
+    another_event = {
+        words.strip().removeprefix("generic="): text
+        for _, words, text in BLOCKS
+        if "generic=" in words
+    }
+    assert list(another_event) == ["deployment_status/watch.j2"]
+    library = load_library(write(tmp_path, another_event), families=families(), shipped=SHIPPED)
     assert library.on("deployment_status.created") == ("deployment_status/watch",)
     variables = {**push_variables(), "event": recorded.load("deployment_status.created").payload}
     asked = render(library, "deployment_status/watch", variables, key=KEY).task
@@ -222,5 +223,6 @@ def test_filters_keys_of_the_front_matter_and_reply_types_are_in_the_guide() -> 
 
 
 def test_guide_gives_reasons_for_the_wording_of_every_shipped_prompt() -> None:
+    reasons = (DOCS / "prompts-reasons.md").read_text(encoding="utf-8")
     prompts = shipped().prompts.keys() - {"pull_requests/verify"} | {"base.j2", "generic.j2"}
-    assert set(re.findall("^## `(.*)`$", REASONS, re.MULTILINE)) == prompts
+    assert set(re.findall("^## `(.*)`$", reasons, re.MULTILINE)) == prompts

@@ -43,9 +43,6 @@ TEXTS = (
 BROKEN_PLACEHOLDER = "text from an event was cut or changed; use excerpt(n) or lines(a, b) for that"
 
 BLOCK = re.compile(r"<untrusted ([0-9a-f]{16})>.*?</untrusted \1>", re.DOTALL)
-EVIL_ISSUE = replace(
-    ISSUE, title=EVIL, body=EVIL, labels=(Label(EVIL),), user=replace(ISSUE.user, login=EVIL)
-)
 
 
 def task(folder: Path, template: str, variables: dict[str, object] | None = None) -> str:
@@ -114,8 +111,11 @@ def test_trusted_strings_are_shown_unchanged_unless_their_format_is_unexpected(
 def test_rules_7_and_9_untrusted_text_is_between_delimiters_and_never_compiled(
     tmp_path: Path, template: str
 ) -> None:
+    evil_issue = replace(
+        ISSUE, title=EVIL, body=EVIL, labels=(Label(EVIL),), user=replace(ISSUE.user, login=EVIL)
+    )
     variables = {
-        **issue_variables(EVIL_ISSUE),
+        **issue_variables(evil_issue),
         "event": {"issue": {"title": EVIL}, "changes": [EVIL]},
     }
     text = task(tmp_path, template, variables)
@@ -193,9 +193,6 @@ def test_rule_9_output_is_limited(tmp_path: Path) -> None:
 
 REFERRING = "Like #3, #5, #12 and https://github.com/acme/shop/pull/4."
 TO = "https://redirect.github.com/acme/shop"
-ELSEWHERE = RuleView(
-    "issues.closed", "x", dry_run=False, post_to=9, source="issue", source_url="https://x.example"
-)
 
 
 @pytest.mark.parametrize(
@@ -212,7 +209,17 @@ ELSEWHERE = RuleView(
             REFERRING,
         ),
         (
-            {"issue": replace(ISSUE, title="#3, #5"), "rule": ELSEWHERE},
+            {
+                "issue": replace(ISSUE, title="#3, #5"),
+                "rule": RuleView(
+                    "issues.closed",
+                    "x",
+                    dry_run=False,
+                    post_to=9,
+                    source="issue",
+                    source_url="https://x.example",
+                ),
+            },
             (
                 f"Like [#3]({TO}/issues/3), [#5]({TO}/issues/5), [#12]({TO}/issues/12) and"
                 f" {TO}/pull/4."

@@ -15,9 +15,6 @@ from tests.store.test_calls import REPLY, USAGE
 
 RULE = Checkpoint("route", 0, 1, '"issues.opened is enabled"')
 GATHER = Checkpoint("gather", 0, 1, "{}", took_s=0.25, github_requests=3)
-POSTED = json.dumps(
-    {"action": "labels", "kind": "changed", "detail": "labels bug", "added": ["bug"]}
-)
 
 
 def steps(store: Storage, guid: str = "g1") -> list[tuple[str, str, str | None]]:
@@ -81,6 +78,9 @@ def test_error_after_the_calls_is_at_the_question(store: Storage) -> None:
 
 
 def test_running_delivery_shows_the_step_that_it_is_at(store: Storage) -> None:
+    posted = json.dumps(
+        {"action": "labels", "kind": "changed", "detail": "labels bug", "added": ["bug"]}
+    )
     lease = begin(store, "g1")
     assert steps(store)[1:3] == [("gather", "running", None), ("ask", "not reached", None)]
     store.checkpoints.save(lease, RULE, GATHER)
@@ -89,7 +89,7 @@ def test_running_delivery_shows_the_step_that_it_is_at(store: Storage) -> None:
     assert steps(store)[2:] == [("ask", "running", None), ("post", "not reached", None)]
     store.calls.end(lease, opened, outcome="ok", usage=USAGE, error=None, changes=[REPLY, ANALYSED])
     assert steps(store)[2:] == [("ask", "done", None), ("post", "running", None)]
-    store.checkpoints.save(lease, Checkpoint("post", 0, OUTCOME.version, POSTED))
+    store.checkpoints.save(lease, Checkpoint("post", 0, OUTCOME.version, posted))
     store.checkpoints.save(
         lease, StatusChange({"posting_status": "failed", "posting_error": "GitHub: 502"})
     )

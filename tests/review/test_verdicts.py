@@ -305,14 +305,14 @@ def test_reworded_line_is_not_gone_at_a_later_push_to_another_place() -> None:
     )
 
 
-LIKE_COMMENTS = [
-    ("a.c", "#include <checked.h>"),
-    ("a.c", "# define CHECKED 1"),
-    ("a.rs", "    #[serde(skip)]"),
-]
-
-
-@pytest.mark.parametrize(("path", "line"), LIKE_COMMENTS)
+@pytest.mark.parametrize(
+    ("path", "line"),
+    [
+        ("a.c", "#include <checked.h>"),
+        ("a.c", "# define CHECKED 1"),
+        ("a.rs", "    #[serde(skip)]"),
+    ],
+)
 def test_directive_or_attribute_is_code_though_it_begins_like_a_comment(
     path: str, line: str
 ) -> None:

@@ -373,18 +373,20 @@ def test_list_of_logins_includes_bots_by_glob(login: str, is_included: bool) -> 
 # -----------------------------------------------------------------------------
 
 DRAFT = routing_input("pull_request.synchronize", draft=True)
-OFF_HERE = settings(
-    {"name": "octo/hello", "features": {"drafts": False}},
-    features={"drafts": True},
-    lines={"repositories[0].features.drafts": 13},
-)
 
 
 @pytest.mark.parametrize(
     ("by", "change"),
     [
         (settings(), "add features.drafts to hls.yaml and set it to true"),
-        (OFF_HERE, "set repositories[0].features.drafts to true at hls.yaml:13"),
+        (
+            settings(
+                {"name": "octo/hello", "features": {"drafts": False}},
+                features={"drafts": True},
+                lines={"repositories[0].features.drafts": 13},
+            ),
+            "set repositories[0].features.drafts to true at hls.yaml:13",
+        ),
     ],
     ids=["by default", "by the repository's entry"],
 )

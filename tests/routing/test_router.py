@@ -208,14 +208,18 @@ def test_webhook_of_which_only_the_title_may_have_changed_may_need_its_check(
 BASE, TITLE = frozenset({"base"}), frozenset({"title"})
 SKIP = {"title": "[skip hls]"}
 CHECKED_TITLES = {"pull_requests": {"title": "check"}}
-OPENED_ONLY = {"name": "octo/hello", "events": ["pull_request.opened"]}
 
 
 @pytest.mark.parametrize(
     ("key", "known", "given", "expected"),
     [
         ("pull_request.edited", {"changed": BASE, **SKIP}, {}, True),
-        ("pull_request.edited", {"changed": BASE}, OPENED_ONLY, True),
+        (
+            "pull_request.edited",
+            {"changed": BASE},
+            {"name": "octo/hello", "events": ["pull_request.opened"]},
+            True,
+        ),
         ("pull_request.edited", {"changed": TITLE, **SKIP}, {}, False),
         ("pull_request.opened", SKIP, {}, True),
         ("pull_request.synchronize", {"draft": True}, {}, True),

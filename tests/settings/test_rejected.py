@@ -11,11 +11,6 @@ from hls_handler.settings.values import is_loopback
 from tests.settings.files import SECRET, SMALLEST, VARIABLES, load, problems
 
 FOLDER = Path(__file__).parent
-REQUIRED = {
-    "github": "github: {token: t, webhook_secret: 0123456789abcdef}",
-    "claude": "claude: {api_key: k}",
-    "repositories": "repositories: [{name: o/r}]",
-}
 TOO_SHORT = "is shorter than 16 bytes; generate one with: openssl rand -hex 32"
 
 
@@ -32,9 +27,14 @@ def read_cases(name: str) -> list[tuple[str, list[str]]]:
 
 
 def test_each_rejected_value_has_its_message(tmp_path: Path) -> None:
+    required = {
+        "github": "github: {token: t, webhook_secret: 0123456789abcdef}",
+        "claude": "claude: {api_key: k}",
+        "repositories": "repositories: [{name: o/r}]",
+    }
     wrong = []
     for line, messages in read_cases("rejected.yaml"):
-        rest = (text for section, text in REQUIRED.items() if not line.startswith(f"{section}:"))
+        rest = (text for section, text in required.items() if not line.startswith(f"{section}:"))
         found = problems(tmp_path, "\n".join([line, *rest]), {})
         if found != [f"settings.yaml:1: {message}" for message in messages] or "hidden" in "".join(
             found

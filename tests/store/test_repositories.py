@@ -63,18 +63,16 @@ def test_has_comment_depends_on_conversation_family_and_account(store: Storage) 
     assert not store.repositories.history(lease.repository_id, "other").has_comment(7, "onboarding")
 
 
-RESULT = RunResult(
-    5, "push", "main", run_id=70, run_number=41, attempt=1, passed=False, head_sha="aaa"
-)
-
-
 def test_run_results_are_returned_by_run_and_attempt(store: Storage, skew: Skew) -> None:
+    result = RunResult(
+        5, "push", "main", run_id=70, run_number=41, attempt=1, passed=False, head_sha="aaa"
+    )
     lease = begin(store, "g1", number=None)
-    rerun = replace(RESULT, attempt=2, passed=True)
+    rerun = replace(result, attempt=2, passed=True)
     store.repositories.save(lease, HistoryUpdate(ends=(rerun,)))
     skew.advance(seconds=10)
     store.repositories.save(
-        lease, HistoryUpdate(ends=(RESULT, replace(RESULT, run_id=71, run_number=42), rerun))
+        lease, HistoryUpdate(ends=(result, replace(result, run_id=71, run_number=42), rerun))
     )
     assert [
         end.order for end in store.repositories.history(lease.repository_id, "hls").ends(5)

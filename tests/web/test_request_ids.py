@@ -12,24 +12,25 @@ from hls_handler.deliveries import CAUGHT_UP
 from hls_handler.web.app import given_request_id
 from tests.web.fakes import GUID, WebSetup, ask, headers, payload, settings
 
-GIVEN_AND_USED = [
-    ((b"12345678",), "12345678"),
-    ((b"a" * 64,), "a" * 64),
-    ((GUID.upper().encode(),), GUID.upper().replace("-", "")),  # never the GUID of a delivery
-    ((), None),
-    ((b"1234567",), None),
-    ((b"a" * 65,), None),
-    ((b"12345678\r\nset-cookie: a",), None),
-    ((b"\xff" * 8,), None),
-    ((b"12345678", b"12345678"), None),
-    (
-        (f"{CAUGHT_UP}1234567".encode(),),
-        None,
-    ),  # rule 2: no request passes as a delivery that catch-up read
-]
 
-
-@pytest.mark.parametrize(("given", "used"), GIVEN_AND_USED)
+@pytest.mark.parametrize(
+    ("given", "used"),
+    [
+        ((b"12345678",), "12345678"),
+        ((b"a" * 64,), "a" * 64),
+        ((GUID.upper().encode(),), GUID.upper().replace("-", "")),  # never the GUID of a delivery
+        ((), None),
+        ((b"1234567",), None),
+        ((b"a" * 65,), None),
+        ((b"12345678\r\nset-cookie: a",), None),
+        ((b"\xff" * 8,), None),
+        ((b"12345678", b"12345678"), None),
+        (
+            (f"{CAUGHT_UP}1234567".encode(),),
+            None,
+        ),  # rule 2: no request passes as a delivery that catch-up read
+    ],
+)
 def test_rule_4_a_valid_request_id_is_reused_and_others_are_ignored(
     given: tuple[bytes, ...], used: str | None
 ) -> None:
