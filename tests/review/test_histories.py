@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from hls_handler.analysis import EarlierVerdict
 from tests.review.pushes import Pushes, found, said
 
 REVIEWS = Path(__file__).parents[2] / "docs" / "reviews.md"
@@ -19,8 +18,6 @@ BASE = (
 )
 FAULT = BASE.replace("    b = 2\n", "    b = 2\n    y = eval(x)\n")
 EVAL = found("a.py", 6, "    y = eval(x)")
-
-Check = str | None
 
 
 def raised(**known: object) -> Pushes:
@@ -34,252 +31,195 @@ def edited(line: str, text: str = FAULT) -> dict[str, str]:
     return {"a.py": text.replace("    y = eval(x)\n", line)}
 
 
-def comment_added() -> list[Check]:
-    pushes = raised()
-    head = edited("    y = eval(x)  # reviewed by security\n")
-    silent = pushes.push(head)
-    gone = pushes.push(edited("    y = eval(x)  # by security\n"), verdicts=[said(1, "gone")])
-    quote = "    y = eval(x)  # checked"
-    fixed = pushes.push(
-        edited(f"{quote}\n"), verdicts=[said(1, "fixed", "a.py", 6, quote)], agrees=False
-    )
-    return [silent, gone, fixed]
+# --- one push after the finding was raised
 
 
-def semicolon_added() -> list[Check]:
-    pushes = raised()
-    silent = pushes.push(edited("    y = eval(x);\n"))
-    return [silent, pushes.push(edited("    y = eval(x) ;\n"), verdicts=[said(1, "gone")])]
+@pytest.mark.parametrize(
+    ("head", "verdict", "agrees", "check"),
+    [
+        (
+            {"a.py": FAULT, "caller.py": "def call(x):\n    return eval_only_numbers(x)\n"},
+            said(1, "fixed", "caller.py", 2, "    return eval_only_numbers(x)"),
+            True,
+            "success",
+        ),
+        ({"a.py": BASE.replace("c = 3", "c = 4")}, said(1, "gone"), True, "success"),
+        ({"a.py": FAULT.replace("    ", "  ")}, said(1, "gone"), True, "failure"),
+        (
+            edited("    assert True\n    y = eval(x)\n"),
+            said(1, "fixed", "a.py", 6, "    assert True"),
+            False,
+            "failure",
+        ),
+        (
+            {
+                **edited("    y = eval( x )\n"),
+                "test_a.py": "def test_run():\n    assert run('2') == 2\n",
+            },
+            said(1, "fixed", "test_a.py", 2, "    assert run('2') == 2"),
+            False,
+            "failure",
+        ),
+    ],
+    ids=[
+        "a line in another file prevents it",
+        "its change is reverted, and its file edited elsewhere",
+        "the file is indented anew",
+        "a line without an effect is added beside it",
+        "the assertion of a test is said to prove the fix",
+    ],
+)
+def test_check_after_one_push(
+    head: dict[str, str], verdict: EarlierVerdict, agrees: bool, check: str
+) -> None:
+    assert raised().push(head, verdicts=[verdict], agrees=agrees) == check
 
 
-def line_split_by_a_formatter() -> list[Check]:
-    return [raised().push(edited("    y = eval(\n        x\n    )\n"), verdicts=[said(1, "gone")])]
-
-
-def fixed_at_its_line() -> list[Check]:
-    quote = "    y = literal_eval(x)"
-    return [raised().push(edited(f"{quote}\n"), verdicts=[said(1, "fixed", "a.py", 6, quote)])]
-
-
-def guard_above() -> list[Check]:
-    pushes, guard = raised(), "    if not x.isdigit(): return None"
-    head = edited("    y = eval(x)\n", FAULT.replace("    a = 1\n", f"    a = 1\n{guard}\n"))
-    refused = pushes.push(head, verdicts=[said(1, "fixed", "a.py", 5, guard)], agrees=False)
-    other = {"a.py": head["a.py"].replace("    c = 3\n", "    c = 4\n")}
-    return [refused, pushes.push(other, verdicts=[said(1, "fixed", "a.py", 5, guard)])]
-
-
-def fixed_in_another_file() -> list[Check]:
-    quote = "    return eval_only_numbers(x)"
-    head = {"a.py": FAULT, "caller.py": f"def call(x):\n{quote}\n"}
-    return [raised().push(head, verdicts=[said(1, "fixed", "caller.py", 2, quote)])]
-
-
-def moved_to_another_file() -> list[Check]:
-    head = {"a.py": BASE.replace("c = 3", "c = 4"), "b.py": "def run(x):\n    y = eval(x)\n"}
-    pushes = raised()
-    gone = pushes.push(head, verdicts=[said(1, "gone")])
-    head["b.py"] = "def run(x):\n    y = literal_eval(x)\n"
-    return [
-        gone,
-        pushes.push(head, verdicts=[said(1, "fixed", "b.py", 2, "    y = literal_eval(x)")]),
-    ]
-
-
-def reverted() -> list[Check]:
-    pushes = raised()
-    return [pushes.push({"a.py": BASE}), pushes.push({"a.py": FAULT})]
-
-
-def reverted_beside_a_change_of_another_file() -> list[Check]:
-    pushes = raised()
-    gone = pushes.push({"b.py": "def other(x):\n    return 2\n"})
-    assert pushes.questions == []
-    named = Pushes({"a.py": BASE})
-    named.push(
-        {"a.py": FAULT}, findings=[EVAL.model_copy(update={"body": "`load` of b.py passes text."})]
-    )
-    return [gone, named.push({"b.py": "def load(x):\n    run(x)\n"})]
-
-
-def reverted_beside_a_change_of_its_file() -> list[Check]:
-    pushes = raised()
-    head = {"a.py": BASE.replace("    c = 3\n", "    c = 4\n")}
-    return [pushes.push(head, verdicts=[said(1, "gone")])]
-
-
-def deleted() -> list[Check]:
-    alone = raised().push(
-        edited("", FAULT.replace("import os\n", "")), verdicts=[said(1, "fixed")], agrees=False
-    )
-    beside = raised().push(
-        edited("    y = run_code(x)\n"), verdicts=[said(1, "fixed")], agrees=False
-    )
-    return [alone, beside]
-
-
-def line_added_beside_its_code() -> list[Check]:
-    line = "    assert True"
-    head = edited(f"{line}\n    y = eval(x)\n")
-    return [raised().push(head, verdicts=[said(1, "fixed", "a.py", 6, line)], agrees=False)]
-
-
-def repeated_at_a_place_that_is_not_shown() -> list[Check]:
-    pushes = raised()
-    check = pushes.push(
-        {"a.py": FAULT, "b.py": "x = 1\n"}, findings=[EVAL.model_copy(update={"title": "Again"})]
-    )
-    assert pushes.comments == [("a.py", 6)]
-    return [check]
-
-
-def guard_removed_again() -> list[Check]:
-    pushes, guard = raised(), "    if not x.isdigit(): return None"
-    head = {"a.py": FAULT.replace("    a = 1\n", f"    a = 1\n{guard}\n")}
-    fixed = pushes.push(head, verdicts=[said(1, "fixed", "a.py", 5, guard)])
-    return [
-        fixed,
-        pushes.push({"a.py": FAULT}, verdicts=[said(1, "fixed", "a.py", 6, "    y = eval(x)")]),
-    ]
-
-
-def reformatted() -> list[Check]:
-    return [raised().push({"a.py": FAULT.replace("    ", "  ")}, verdicts=[said(1, "gone")])]
-
-
-def rebased() -> list[Check]:
-    base = "'''Runs.'''\n\n\n\n" + BASE
-    return [raised().push({"a.py": "'''Runs.'''\n\n\n\n" + FAULT}, base={"a.py": base})]
-
-
-def hunk_split_by_the_base() -> list[Check]:
-    base = BASE.replace("    return a\n", "    return a\n" + "    # more\n" * 8)
-    both = FAULT.replace("    c = 3\n", "    c = 4\n")
-    pushes = Pushes({"a.py": BASE})
-    assert pushes.push({"a.py": both}, findings=[EVAL]) == "failure"
-    head = both.replace("    return a\n", "    return a\n" + "    # more\n" * 8)
-    return [pushes.push({"a.py": head}, base={"a.py": base})]
-
-
-def commented_out() -> list[Check]:
-    pushes = raised()
-    quote = "    # y = eval(x)"
-    fixed = pushes.push(edited(f"{quote}\n"), verdicts=[said(1, "fixed", "a.py", 6, quote)])
-    return [fixed, pushes.push(edited("    # was: y = eval(x)\n"), verdicts=[said(1, "gone")])]
-
-
-def moved_into_an_ignored_file() -> list[Check]:
+def test_finding_whose_line_moves_into_an_ignored_file_stays_open() -> None:
     head = {"a.py": BASE.replace("c = 3", "c = 4"), "dist/b.py": "y = eval(x)\n"}
-    return [raised(ignored=["dist/**"]).push(head, verdicts=[said(1, "gone")])]
+    assert raised(ignored=["dist/**"]).push(head, verdicts=[said(1, "gone")]) == "failure"
 
 
-def proved_by_an_assertion() -> list[Check]:
-    quote = "    assert run('2') == 2"
-    head = {**edited("    y = eval( x )\n"), "test_a.py": f"def test_run():\n{quote}\n"}
-    return [raised().push(head, verdicts=[said(1, "fixed", "test_a.py", 2, quote)], agrees=False)]
+def test_finding_is_repeated_at_a_place_that_is_not_shown() -> None:
+    pushes = raised()
+    again = EVAL.model_copy(update={"title": "Again"})
+    assert pushes.push({"a.py": FAULT, "b.py": "x = 1\n"}, findings=[again]) == "failure"
+    assert pushes.comments == [("a.py", 6)]
 
 
-def line_of_a_long_new_file_edited() -> list[Check]:
+def test_finding_stays_open_when_a_rebase_moves_its_line() -> None:
+    above = "'''Runs.'''\n\n\n\n"
+    assert raised().push({"a.py": above + FAULT}, base={"a.py": above + BASE}) == "failure"
+
+
+def test_finding_stays_open_when_the_base_splits_its_hunk() -> None:
+    more = "    return a\n" + "    # more\n" * 8
+    pushes, both = Pushes({"a.py": BASE}), FAULT.replace("    c = 3\n", "    c = 4\n")
+    assert pushes.push({"a.py": both}, findings=[EVAL]) == "failure"
+    head, base = (text.replace("    return a\n", more) for text in (both, BASE))
+    assert pushes.push({"a.py": head}, base={"a.py": base}) == "failure"
+
+
+# --- several pushes
+
+
+def test_comment_at_its_line_neither_fixes_a_finding_nor_removes_it() -> None:
+    pushes, quote = raised(), "    y = eval(x)  # checked"
+    assert pushes.push(edited("    y = eval(x)  # reviewed by security\n")) == "failure"
+    head = edited("    y = eval(x)  # by security\n")
+    assert pushes.push(head, verdicts=[said(1, "gone")]) == "failure"
+    fixed = said(1, "fixed", "a.py", 6, quote)
+    assert pushes.push(edited(f"{quote}\n"), verdicts=[fixed], agrees=False) == "failure"
+
+
+def test_semicolon_at_its_line_does_not_remove_a_finding() -> None:
+    pushes = raised()
+    assert pushes.push(edited("    y = eval(x);\n")) == "failure"
+    assert pushes.push(edited("    y = eval(x) ;\n"), verdicts=[said(1, "gone")]) == "failure"
+
+
+def test_guard_above_fixes_a_finding_if_the_second_look_agrees_until_it_is_removed() -> None:
+    pushes, guard = raised(), "    if not x.isdigit(): return None"
+    fixed = said(1, "fixed", "a.py", 5, guard)
+    head = {"a.py": FAULT.replace("    a = 1\n", f"    a = 1\n{guard}\n")}
+    assert pushes.push(head, verdicts=[fixed], agrees=False) == "failure"
+    other = {"a.py": head["a.py"].replace("    c = 3\n", "    c = 4\n")}
+    assert pushes.push(other, verdicts=[fixed]) == "success"
+    pushes = raised()
+    assert pushes.push(head, verdicts=[fixed]) == "success"
+    unguarded = said(1, "fixed", "a.py", 6, "    y = eval(x)")
+    assert pushes.push({"a.py": FAULT}, verdicts=[unguarded]) == "failure"
+
+
+def test_finding_whose_line_moves_to_another_file_is_fixed_there() -> None:
+    pushes, quote = raised(), "    y = literal_eval(x)"
+    head = {"a.py": BASE.replace("c = 3", "c = 4"), "b.py": "def run(x):\n    y = eval(x)\n"}
+    assert pushes.push(head, verdicts=[said(1, "gone")]) == "failure"
+    head["b.py"] = f"def run(x):\n{quote}\n"
+    assert pushes.push(head, verdicts=[said(1, "fixed", "b.py", 2, quote)]) == "success"
+
+
+def test_finding_is_open_again_when_its_reverted_change_is_made_again() -> None:
+    pushes = raised()
+    assert pushes.push({"a.py": BASE}) == "success"
+    assert pushes.push({"a.py": FAULT}) == "failure"
+
+
+def test_reverted_finding_is_gone_unless_it_names_another_changed_file() -> None:
+    pushes = raised()
+    assert pushes.push({"b.py": "def other(x):\n    return 2\n"}) == "success"
+    assert pushes.questions == []
+    pushes = Pushes({"a.py": BASE})
+    named = EVAL.model_copy(update={"body": "`load` of b.py passes text."})
+    pushes.push({"a.py": FAULT}, findings=[named])
+    assert pushes.push({"b.py": "def load(x):\n    run(x)\n"}) == "failure"
+
+
+def test_finding_in_a_long_new_file_is_not_fixed_by_its_other_lines() -> None:
     lines = [f"    value_{n} = {n}" for n in range(600)]
     lines[300] = "    y = eval(x)"
     text = "\n".join(["def run(x):", *lines])
-    pushes = Pushes({})
-    assert (
-        pushes.push({"new.py": text}, findings=[found("new.py", 302, "    y = eval(x)")])
-        == "failure"
-    )
-    head = {"new.py": text.replace("value_500 = 500", "value_500 = 501")}
-    old_line = pushes.push(head, verdicts=[said(1, "fixed", "new.py", 102, "    value_100 = 100")])
-    head = {"new.py": head["new.py"].replace("value_400 = 400", "value_400 = 401")}
-    return [old_line, pushes.push(head, verdicts=[said(1, "gone")])]
+    pushes, finding = Pushes({}), found("new.py", 302, "    y = eval(x)")
+    assert pushes.push({"new.py": text}, findings=[finding]) == "failure"
+    text = text.replace("value_500 = 500", "value_500 = 501")
+    old_line = said(1, "fixed", "new.py", 102, "    value_100 = 100")
+    assert pushes.push({"new.py": text}, verdicts=[old_line]) == "failure"
+    text = text.replace("value_400 = 400", "value_400 = 401")
+    assert pushes.push({"new.py": text}, verdicts=[said(1, "gone")]) == "failure"
 
 
-def dismissed_and_edited() -> list[Check]:
-    pushes = raised()
-    pushes.threads = [replace(one, thumbs_down=("mona",)) for one in pushes.threads]
-    head = edited("    y = eval(x)  # fine\n")
-    same = pushes.push(head, findings=[found("a.py", 6, "    y = eval(x)  # fine", continues=1)])
+def test_dismissed_finding_stays_dismissed_until_it_is_worse() -> None:
+    pushes, same = raised(), "    y = eval(x)  # fine"
+    pushes.act(thumbs_down=("mona",))
+    again = found("a.py", 6, same, continues=1)
+    assert pushes.push(edited(f"{same}\n"), findings=[again]) == "success"
     assert len(pushes.comments) == 1
-    head = edited("    y = eval(x + z)\n")
-    worse = said(1, "present", "a.py", 6, "    y = eval(x + z)").model_copy(
-        update={"severity": "critical"}
-    )
-    return [same, pushes.push(head, verdicts=[worse])]
+    worse = said(1, "present", "a.py", 6, "    y = eval(x + z)")
+    worse = worse.model_copy(update={"severity": "critical"})
+    assert pushes.push(edited("    y = eval(x + z)\n"), verdicts=[worse]) == "failure"
 
 
-def resolved_before_and_after_a_wrong_fix() -> list[Check]:
-    pushes, wrong = raised(), "    y = eval(x.strip())"
-    pushes.act(is_resolved=True, resolved_by="mona")
-    dismissed = pushes.push(edited("    y = eval(x)\n"), requested="conclude")
-    head = edited(f"{wrong}\n")
-    changed = pushes.push(head, verdicts=[said(1, "present", "a.py", 6, wrong)])
-    pushes.act(is_resolved=True, resolved_by="mona")
-    return [dismissed, changed, pushes.push(head, requested="conclude")]
-
-
-def claude_down_in_between() -> list[Check]:
-    pushes = raised()
-    down = pushes.push(edited("    y = run_eval(x)\n"), is_down=True)
-    quote = "    y = literal_eval(x)"
-    return [down, pushes.push(edited(f"{quote}\n"), verdicts=[said(1, "fixed", "a.py", 6, quote)])]
-
-
-HISTORIES: Mapping[str, tuple[Callable[[], list[Check]], list[Check]]] = {
-    "a comment is added to its line": (comment_added, ["failure", "failure", "failure"]),
-    "a semicolon is added to its line": (semicolon_added, ["failure", "failure"]),
-    "a formatter splits its line": (line_split_by_a_formatter, ["failure"]),
-    "its line is corrected": (fixed_at_its_line, ["success"]),
-    "a guard above prevents the failure": (guard_above, ["failure", "success"]),
-    "a line in another file prevents it": (fixed_in_another_file, ["success"]),
-    "its line moves to another file, and is corrected there": (
-        moved_to_another_file,
-        ["failure", "success"],
-    ),
-    "its change is reverted, and made again": (reverted, ["success", "failure"]),
-    "its change is reverted, and another file edited; the finding names it": (
-        reverted_beside_a_change_of_another_file,
-        ["success", "failure"],
-    ),
-    "its change is reverted, and its file edited elsewhere": (
-        reverted_beside_a_change_of_its_file,
-        ["success"],
-    ),
-    "its line is deleted; another one is in its place": (deleted, ["success", "failure"]),
-    "a line without an effect is added beside it": (line_added_beside_its_code, ["failure"]),
-    "another file is edited": (repeated_at_a_place_that_is_not_shown, ["failure"]),
-    "the guard that fixed it is removed again": (guard_removed_again, ["success", "failure"]),
-    "the file is indented anew": (reformatted, ["failure"]),
-    "a rebase moves its line": (rebased, ["failure"]),
-    "the base splits its hunk": (hunk_split_by_the_base, ["failure"]),
-    "its line is commented out": (commented_out, ["failure", "success"]),
-    "its line moves into an ignored file": (moved_into_an_ignored_file, ["failure"]),
-    "the assertion of a test is said to prove the fix": (proved_by_an_assertion, ["failure"]),
-    "another line of a new file of 600 lines is edited": (
-        line_of_a_long_new_file_edited,
-        ["failure", "failure"],
-    ),
-    "a writer dismisses it, and its line is edited": (dismissed_and_edited, ["success", "failure"]),
-    "a writer resolves its thread, then again after a wrong fix": (
-        resolved_before_and_after_a_wrong_fix,
-        ["success", "failure", "failure"],
-    ),
-    "Claude is down in between": (claude_down_in_between, ["failure", "success"]),
-}
-
-
-@pytest.mark.parametrize("name", HISTORIES)
-def test_check_after_each_push_of_a_history(name: str) -> None:
-    history, checks = HISTORIES[name]
-    assert history() == checks
+def test_finding_is_asked_about_after_a_push_for_which_claude_was_down() -> None:
+    pushes, quote = raised(), "    y = literal_eval(x)"
+    assert pushes.push(edited("    y = run_eval(x)\n"), is_down=True) == "failure"
+    fixed = said(1, "fixed", "a.py", 6, quote)
+    assert pushes.push(edited(f"{quote}\n"), verdicts=[fixed]) == "success"
 
 
 def test_histories_in_the_docs_have_these_checks() -> None:
     rows = re.findall(r"^\| (.+?) \|.*\| ([^|]+) \|$", REVIEWS.read_text(), re.MULTILINE)
-    documented = {name: checks for name, checks in rows if name in HISTORIES}
-    assert len(documented) == 5
-    assert documented == {
-        name: ", ".join(str(check) for check in HISTORIES[name][1]) for name in documented
+    split = raised().push(edited("    y = eval(\n        x\n    )\n"), verdicts=[said(1, "gone")])
+    quote = "    y = literal_eval(x)"
+    fixed = said(1, "fixed", "a.py", 6, quote)
+    corrected = raised().push(edited(f"{quote}\n"), verdicts=[fixed])
+
+    deletion = edited("", FAULT.replace("import os\n", ""))
+    deleted = raised().push(deletion, verdicts=[said(1, "fixed")], agrees=False)
+    another = edited("    y = run_code(x)\n")
+    replaced = raised().push(another, verdicts=[said(1, "fixed")], agrees=False)
+
+    pushes, quote = raised(), "    # y = eval(x)"
+    fixed = said(1, "fixed", "a.py", 6, quote)
+    commented = pushes.push(edited(f"{quote}\n"), verdicts=[fixed])
+    removed = pushes.push(edited("    # was: y = eval(x)\n"), verdicts=[said(1, "gone")])
+
+    pushes, quote = raised(), "    y = eval(x.strip())"
+    pushes.act(is_resolved=True, resolved_by="mona")
+    dismissed = pushes.push(edited("    y = eval(x)\n"), requested="conclude")
+    wrong_fix = edited(f"{quote}\n")
+    changed = pushes.push(wrong_fix, verdicts=[said(1, "present", "a.py", 6, quote)])
+    pushes.act(is_resolved=True, resolved_by="mona")
+    again = pushes.push(wrong_fix, requested="conclude")
+
+    histories = {
+        "a formatter splits its line": [split],
+        "its line is corrected": [corrected],
+        "its line is deleted; another one is in its place": [deleted, replaced],
+        "its line is commented out": [commented, removed],
+        "a writer resolves its thread, then again after a wrong fix": [dismissed, changed, again],
     }
+    documented = {name: checks.split(", ") for name, checks in rows if name in histories}
+    assert documented == histories
 
 
 def test_finding_that_was_fixed_and_is_reported_again_gets_no_second_comment() -> None:
