@@ -39,11 +39,11 @@ def typed() -> Iterator[Backlog]:
         yield found
 
 
-def undone(backlog: Backlog, run: Batch, number: int = 7) -> str | None:
-    """Take the run back, and return what is said of an issue."""
-    rows = {one.number: one for one in backlog.undo(run).undo}
-    assert rows[number].state == "done", rows[number]
-    return rows[number].reason
+def undone(backlog: Backlog, run: Batch) -> str | None:
+    """Take the run back, and return what is said of issue 7."""
+    row = next(one for one in backlog.undo(run).undo if one.number == 7)
+    assert row.state == "done", row
+    return row.reason
 
 
 def test_undo_takes_back_labels_and_type_and_withdraws_the_comment(typed: Backlog) -> None:

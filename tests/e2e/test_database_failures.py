@@ -79,13 +79,13 @@ class Stream:
             for thread in threads:
                 thread.join(timeout=60)
 
-    def wait_for(self, status: int, *, more: int = 3, within_s: float = 30) -> None:
-        """Wait for `more` further responses with this status."""
-        enough = len(self.of(status)) + more
-        waiting = Waiting(within_s)
+    def wait_for(self, status: int) -> None:
+        """Wait for three more responses with this status."""
+        enough = len(self.of(status)) + 3
+        waiting = Waiting(30)
         while len(self.of(status)) < enough:
             assert waiting.more(), (
-                f"no {more} more responses with {status}: {self.responses[-10:]}\n"
+                f"no 3 more responses with {status}: {self.responses[-10:]}\n"
                 f"{self.service.log.read_text()[-3000:]}"
             )
 
@@ -208,9 +208,9 @@ def sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setup]:
         yield setup
 
 
-def until_health(service: Service, status: int, *, within_s: float = 30) -> dict[str, str]:
+def until_health(service: Service, status: int) -> dict[str, str]:
     """Wait for a status of /health; return its component `store`."""
-    waiting = Waiting(within_s)
+    waiting = Waiting(30)
     while (answer := service.get("/health")).status != status:
         assert waiting.more(), f"/health is still {answer}"
     store: dict[str, str] = answer.body["components"]["store"]

@@ -63,11 +63,6 @@ def seed_pull_request(sandbox: Sandbox, *, head: str = HEAD) -> None:
     sandbox.state.seed("pull_request", {**payload, "pull_request": shown}, files=FILES)
 
 
-def connect_to(sandbox: Sandbox, *, timeout_s: float = 15.0) -> GithubApi:
-    settings = github_settings(sandbox.github_url, sandbox.token)
-    return GithubApi(settings, now=lambda: NOON, timeout_s=timeout_s)
-
-
 def inline(line: int, **known: Any) -> InlineComment:
     """A comment on a line of `a.py`, whose key is "f" and the line."""
     plain = {
@@ -137,6 +132,7 @@ def open_review_world(sandbox: Sandbox) -> Iterator[ReviewWorld]:
     sandbox.state.change(lambda _: World().with_account(sandbox.state.me))
     sandbox.faults.clear()
     seed_pull_request(sandbox)
-    with closing(connect_to(sandbox)) as api:
+    settings = github_settings(sandbox.github_url, sandbox.token)
+    with closing(GithubApi(settings, now=lambda: NOON, timeout_s=15.0)) as api:
         sandbox.requests.clear()
         yield ReviewWorld(sandbox, api)

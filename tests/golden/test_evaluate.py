@@ -85,8 +85,8 @@ def _do_not_pause(seconds: float) -> None:
     raise AssertionError(f"a pause of {seconds} s")
 
 
-def run_cases(evaluator: Evaluator, *cases: Case, times: int = 1) -> report.Evaluation:
-    return evaluate_runs(evaluator, cases, times, began=NOON, show=lambda _line: None)
+def run_cases(evaluator: Evaluator, *cases: Case) -> report.Evaluation:
+    return evaluate_runs(evaluator, cases, 1, began=NOON, show=lambda _line: None)
 
 
 TABLE = """\

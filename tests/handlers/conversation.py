@@ -296,9 +296,9 @@ class Home:
         row = self.world.row(f"{self.deliveries}")
         return "\n".join(format_report(load_report(self.world.store, row)))
 
-    def add_label(self, name: str, description: str = "") -> None:
+    def add_label(self, name: str) -> None:
         """Create a label of the repository."""
-        self.state.create_label(self.full_name, name, "ededed", description)
+        self.state.create_label(self.full_name, name, "ededed", "")
 
     def open_issue(self, number: int = 7, by: str = "mona", **known: Any) -> Talk:
         issue = {"title": "Crash", "body": "It crashes.", "state": "open", "labels": [], **known}

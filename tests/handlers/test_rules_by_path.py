@@ -43,11 +43,11 @@ def put(home: Home, files: Mapping[str, str | None], branch: str = "main") -> No
         set_file(home.state, REPOSITORY, path, text, branch=branch)
 
 
-def large(path: str, lines: int = 90) -> dict[str, Any]:
+def large(path: str) -> dict[str, Any]:
     """Return a changed file, of which a call of 2,000 tokens has no second one."""
-    added = "".join(f"\n+    total += {number} * price" for number in range(lines))
-    patch = f"@@ -1,1 +1,{lines + 1} @@\n def area(side):{added}"
-    counts = {"additions": lines, "deletions": 0, "changes": lines}
+    added = "".join(f"\n+    total += {number} * price" for number in range(90))
+    patch = f"@@ -1,1 +1,91 @@\n def area(side):{added}"
+    counts = {"additions": 90, "deletions": 0, "changes": 90}
     return changed_file(path, patch=patch, **counts)
 
 

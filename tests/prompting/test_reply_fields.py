@@ -49,10 +49,8 @@ VALUES = {
 }
 
 
-def loaded(folder: Path, fields: str = FIELDS, comment: str = "x") -> Library:
-    return load(
-        folder, {"issues/a.j2": front(fields=fields) + "x", "issues/a.comment.md.j2": comment}
-    )
+def loaded(folder: Path, fields: str = FIELDS) -> Library:
+    return load(folder, {"issues/a.j2": front(fields=fields) + "x", "issues/a.comment.md.j2": "x"})
 
 
 def checked_schema(library: Library) -> dict[str, Any]:
@@ -68,16 +66,12 @@ def checked_schema(library: Library) -> dict[str, Any]:
     return {**schema}
 
 
-def model(folder: Path, fields: str = FIELDS) -> type[ReplyFields]:
-    return loaded(folder, fields).prompts["issues/a"].reply_model
-
-
 def make_reply(kind: type[ReplyFields], /, **other: object) -> ReplyFields:
     return kind.model_validate({**ANALYSIS.model_dump(), **VALUES, **other})
 
 
 def test_reply_that_violates_a_field_definition_is_rejected(tmp_path: Path) -> None:
-    kind = model(tmp_path)
+    kind = loaded(tmp_path).prompts["issues/a"].reply_model
     assert make_reply(kind).model_dump() | VALUES == make_reply(kind).model_dump()
     wrong: tuple[dict[str, object], ...] = (
         {"kind": "enhancement"},

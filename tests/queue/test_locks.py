@@ -62,8 +62,8 @@ def test_lock_ends_when_its_delivery_stops_running(store: Storage, skew: Skew, e
     assert state_of(store, "g2") == "running"
 
 
-def begin_write(store: Storage, guid: str = "g1") -> Lease:
-    lease = begin(store, guid)
+def begin_write(store: Storage) -> Lease:
+    lease = begin(store, "g1")
     store.locks.acquire(lease, "comment", ttl_s=120)
     take_slot(store, lease, 0, PendingWrite("comment", 60))
     return lease

@@ -86,8 +86,8 @@ def test_the_place_that_a_change_of_a_language_concerns_is_shown_and_no_namesake
     assert not [site.path for site in sites if "wine" in site.path]
 
 
-def around(text: str, patch: str, *, tokens: int = 4_000, path: str = "a.py") -> list[int]:
-    return sorted(choose_extents([changed_text(path, text, patch)], tokens)[path])
+def around(text: str, patch: str, *, path: str = "a.py") -> list[int]:
+    return sorted(choose_extents([changed_text(path, text, patch)], tokens=4_000)[path])
 
 
 def test_a_short_file_is_shown_as_a_whole_and_of_a_longer_one_the_method_and_its_class() -> None:

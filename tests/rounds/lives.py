@@ -400,9 +400,9 @@ class Life:
             number = self.random.choice(sorted(self.dismissed & self.threads.keys()))
             self._command("/undismiss", number)
 
-    def _let(self, step: str, act: Callable[[], object], *, is_push: bool = False) -> None:
+    def _let(self, step: str, act: Callable[[], object]) -> None:
         self.steps.append(step)
-        self._review(act, is_push=is_push)
+        self._review(act, is_push=False)
 
     def _comment(self, text: str) -> None:
         self.known = set()  # all findings are asked about

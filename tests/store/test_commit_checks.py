@@ -18,9 +18,9 @@ from tests.queue.builders import Skew, begin, claim, state_of
 SHA, OTHER_SHA = "a" * 40, "b" * 40
 
 
-def begin_check(store: Storage, lease: Lease, *, check_run_id: int | None = 7) -> None:
+def begin_check(store: Storage, lease: Lease) -> None:
     store.commit_checks.begin(lease, SHA)
-    store.checkpoints.save(lease, CheckChange(SHA, check_run_id, is_ended=False))
+    store.checkpoints.save(lease, CheckChange(SHA, 7, is_ended=False))
 
 
 def die(store: Storage, lease: Lease) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 from hls_handler.analysis import IssueResponse, Reply, Usage
@@ -31,16 +30,10 @@ ANSWER = IssueResponse(worth_saying=True, sources=[], answer="A crash.", certain
 HIGH = AppliedLabel("priority", "priority-high", PROMPT, None)
 
 
-def set_labels(
-    store: Storage,
-    lease: Lease,
-    *names: str,
-    origins: Mapping[str, LabelOrigin] = ORIGINS,
-    identity: str = "hls",
-) -> None:
+def set_labels(store: Storage, lease: Lease, *names: str) -> None:
     """Set labels that replies requested, as `github.writer` does."""
-    history = open_history(store, lease, identity)
-    history.change_labels(names, "intended", origins)
+    history = open_history(store, lease, "hls")
+    history.change_labels(names, "intended", ORIGINS)
     history.change_labels(names, "set")
 
 

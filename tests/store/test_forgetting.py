@@ -49,8 +49,8 @@ def body(text: str = "It crashes.", **fields: object) -> bytes:
 OPENED = body(issue={"title": "Crash", "user": {"login": "Mona"}})
 
 
-def counts(store: Storage, login: str = "mona") -> Mapping[str, int]:
-    return store.forgetting.forget(store.forgetting.find(login), dry_run=True)
+def counts(store: Storage) -> Mapping[str, int]:
+    return store.forgetting.forget(store.forgetting.find("mona"), dry_run=True)
 
 
 def forget(store: Storage, login: str = "mona") -> Mapping[str, int]:

@@ -221,25 +221,21 @@ def begin_review_call(
     lease: Lease,
     review: list[Limit],
     *,
-    estimate: Usage = ESTIMATE,
     changes: tuple[Checkpoint, ...] = (),
 ) -> StartedCall:
     return start_call(
         store,
         lease,
         "pull_requests/analyze@3f9c2a",
-        estimate=estimate,
+        estimate=ESTIMATE,
         review=review,
         changes=changes,
     )
 
 
-def run_review_call(
-    store: Storage, lease: Lease, review: list[Limit], usage: Usage = USAGE
-) -> None:
-    store.calls.end(
-        lease, begin_review_call(store, lease, review), outcome="ok", usage=usage, error=None
-    )
+def run_review_call(store: Storage, lease: Lease, review: list[Limit]) -> None:
+    call = begin_review_call(store, lease, review)
+    store.calls.end(lease, call, outcome="ok", usage=USAGE, error=None)
 
 
 def test_call_whose_estimate_does_not_fit_is_not_begun_and_names_setting_and_amounts(

@@ -137,10 +137,9 @@ def cart(number: int, *labels: str, body: str = "The cart is empty after login."
     )
 
 
-def save_issues(store: Storage, lease: Lease, *issues: Issue, closed: tuple[int, ...] = ()) -> None:
+def save_issues(store: Storage, lease: Lease, *issues: Issue) -> None:
     for one in issues:
         store.repositories.save(lease, HistoryUpdate(issue=one))
-    store.repositories.save(lease, HistoryUpdate(closed_issues=closed))
 
 
 def find_similar(store: Storage, lease: Lease, number: int, *labels: str) -> list[int]:
