@@ -51,90 +51,6 @@ NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 DAY_BEFORE = NOON - timedelta(days=1)
 REPOSITORIES = {1: "octo/widgets", 2: "octo/docs"}
 
-DELIVERIES: tuple[dict[str, Any], ...] = (
-    # row, event, number, state, hours before NOON, seconds until its end; repository 1 unless said
-    # otherwise
-    {
-        "row": 1,
-        "event": "issues",
-        "number": 12,
-        "hours": 30,
-        "took": 9,
-        "repository_id": 2,
-    },  # before the period
-    {
-        "row": 2,
-        "event": "pull_request",
-        "number": 8,
-        "state": "superseded",
-        "hours": 20,
-        "took": 5,
-    },
-    {
-        "row": 3,
-        "event": "pull_request",
-        "number": 8,
-        "hours": 20,
-        "later": 10,
-        "took": 60,
-    },
-    {
-        "row": 4,
-        "event": "pull_request",
-        "number": 7,
-        "hours": 10,
-        "took": 20,
-        "failures": 1,
-    },
-    {
-        "row": 5,
-        "event": "pull_request_review",
-        "number": 7,
-        "hours": 9,
-        "took": 40,
-    },
-    {
-        "row": 6,
-        "event": "issues",
-        "number": 9,
-        "state": "dead",
-        "hours": 7,
-        "took": 100,
-    },
-    {"row": 7, "event": "issues", "number": 10, "hours": 6, "took": 10, "repository_id": 2},
-    {
-        "row": 8,
-        "event": "issues",
-        "number": 11,
-        "state": "ignored",
-        "hours": 6,
-        "took": 0,
-        "repository_id": 2,
-    },
-    {
-        "row": 9,
-        "event": "issue_comment",
-        "number": 12,
-        "hours": 5,
-        "took": 30,
-        "repository_id": 2,
-    },
-    {
-        "row": 10,
-        "event": "issue_comment",
-        "number": 7,
-        "hours": 4,
-        "took": 2,
-        "is_command": True,
-    },
-    {
-        "row": 11,
-        "event": "pull_request",
-        "number": 13,
-        "hours": 0,
-        "took": 1,
-    },  # ends after the period
-)
 CALLS = (
     # delivery, index of the step, micro-USD, outcome
     (1, 0, 9_000_000, "ok"),
@@ -177,20 +93,23 @@ def ago(hours: float) -> int:
 
 
 def _delivery(
-    *,
     row: int,
     event: str,
     number: int,
+    *,
     hours: float,
     took: float,
     later: float = 0,
     state: str = "done",
     repository_id: int = 1,
     **other: object,
-) -> dict[str, object]:
+) -> dict[str, Any]:
+    """A row of a delivery that was received so many hours before NOON, and `later` seconds after
+    that, and ended `took` seconds after its receipt.
+    """
     received_at = to_ms(NOON - timedelta(hours=hours) + timedelta(seconds=later))
     is_done = state == "done"
-    columns: dict[str, object] = {
+    columns: dict[str, Any] = {
         "id": row,
         "guid": f"g{row}",
         "event": event,
@@ -213,7 +132,20 @@ def _delivery(
 
 @pytest.fixture
 def filled(store: Storage) -> Storage:
-    hours = {one["row"]: one["hours"] for one in DELIVERIES}
+    stored = [
+        _delivery(1, "issues", 12, hours=30, took=9, repository_id=2),  # before the period
+        _delivery(2, "pull_request", 8, state="superseded", hours=20, took=5),
+        _delivery(3, "pull_request", 8, hours=20, later=10, took=60),
+        _delivery(4, "pull_request", 7, hours=10, took=20, failures=1),
+        _delivery(5, "pull_request_review", 7, hours=9, took=40),
+        _delivery(6, "issues", 9, state="dead", hours=7, took=100),
+        _delivery(7, "issues", 10, hours=6, took=10, repository_id=2),
+        _delivery(8, "issues", 11, state="ignored", hours=6, took=0, repository_id=2),
+        _delivery(9, "issue_comment", 12, hours=5, took=30, repository_id=2),
+        _delivery(10, "issue_comment", 7, hours=4, took=2, is_command=True),
+        _delivery(11, "pull_request", 13, hours=0, took=1),  # ends after the period
+    ]
+    received_at = {row["id"]: row["received_at"] for row in stored}
     of_prompt, of_bot = {"prompt_id": "p@1", "model": "m"}, {"repository_id": 1, "bot_login": "hls"}
     corrected = {
         "field": "f",
@@ -237,9 +169,9 @@ def filled(store: Storage) -> Storage:
                 [dict(zip(columns.split(), row, strict=True)) | same for row in rows],
             )
 
-        connection.execute(deliveries.insert(), [_delivery(**one) for one in DELIVERIES])
+        connection.execute(deliveries.insert(), stored)
         columns = "delivery_id step_index cost_micro_usd outcome started_at"
-        insert(calls, columns, [(*row, ago(hours[row[0]])) for row in CALLS], **of_prompt)
+        insert(calls, columns, [(*row, received_at[row[0]]) for row in CALLS], **of_prompt)
         columns = "number name state prompt_id set_at"
         insert(labels, columns, [(*row, ago(hours)) for *row, hours in LABELS], **of_bot)
         rows = [(number, label, ago(hours)) for number, label, hours in CORRECTIONS]
