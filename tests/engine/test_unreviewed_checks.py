@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from hls_handler.events import Account, Label
+from hls_handler.events import Account, Label, PullRequest
 from hls_handler.github.values import ChangedFile
 from hls_handler.settings.model import Settings
 from hls_sandbox.world import World as SandboxWorld
 from tests.engine.claude import CLAUDE_DOWN
+from tests.engine.stand_in import pull_document
 from tests.engine.world import MakeWorld, World, settings
 from tests.github_fake.files import set_file
 from tests.handlers.world import file, finding, pull_request, pull_request_analysis
@@ -62,9 +63,9 @@ class Pushed:
     branch: str = "square"
     sent: int = 0
 
-    def put(self, *files: ChangedFile) -> None:
-        """Change the pull request on GitHub, without a webhook."""
-        pull = pull_request(
+    @property
+    def now(self) -> PullRequest:
+        return pull_request(
             number=self.number,
             title=self.title,
             draft=self.draft,
@@ -73,7 +74,10 @@ class Pushed:
             head_ref=self.branch,
             labels=tuple(Label(name) for name in self.labels),
         )
-        self.world.github.put_pull_request(pull, *(files or (file(),)))
+
+    def put(self, *files: ChangedFile) -> None:
+        """Change the pull request on GitHub, without a webhook."""
+        self.world.github.put_pull_request(self.now, *(files or (file(),)))
 
     def send(self, action: str, **changes: Any) -> str:
         """Send an event after GitHub has changed, as the receiver would store it; return how it was
@@ -84,20 +88,7 @@ class Pushed:
         payload = {
             "action": action,
             "number": self.number,
-            "pull_request": {
-                "number": self.number,
-                "title": self.title,
-                "user": self.author,
-                "state": "open",
-                "draft": self.draft,
-                "labels": [{"name": name} for name in self.labels],
-                "head": {"sha": self.head, "ref": self.branch},
-                "base": {"sha": "b" * 40, "ref": "main"},
-                "html_url": f"https://github.com/{NAME}/pull/{self.number}",
-                "additions": 1,
-                "deletions": 1,
-                "changed_files": 1,
-            },
+            "pull_request": pull_document(self.now),
             "repository": {"id": 186853002, "full_name": NAME},
             "sender": self.author,
             "nonce": self.sent,  # so that no body is a replay
@@ -331,9 +322,7 @@ def test_finding_stays_while_its_code_is_added_in_a_file_that_added_no_text_befo
 QUEUE = "c" * 40
 
 
-def request_checks(
-    world: World, *messages: str, number: int = 2, action: str = "checks_requested"
-) -> str:
+def request_checks(world: World, *messages: str, action: str = "checks_requested") -> str:
     """Let GitHub request the checks on a commit of the queue; return how the event was accepted."""
     shas = ["b" * 40, *(f"{at:040x}" for at in range(1, len(messages))), QUEUE]
     for sha, message in zip(shas, ("Base", *(messages or ("Fix (#2)",))), strict=True):
@@ -343,7 +332,7 @@ def request_checks(
         "action": action,
         "merge_group": {
             "head_sha": QUEUE,
-            "head_ref": f"refs/heads/gh-readonly-queue/main/pr-{number}-{'b' * 40}",
+            "head_ref": f"refs/heads/gh-readonly-queue/main/pr-2-{'b' * 40}",
             "base_sha": "b" * 40,
             "base_ref": "refs/heads/main",
         },
