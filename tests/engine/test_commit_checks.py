@@ -56,8 +56,8 @@ def summary(world: World) -> str:
     return world.github.check_output(SHA)["summary"]
 
 
-def check_outcome(world: World, guid: str = GUID) -> Outcome:
-    steps = world.store.checkpoints.load(guid).values()
+def check_outcome(world: World) -> Outcome:
+    steps = world.store.checkpoints.load(GUID).values()
     outcomes = [OUTCOME.decode(step) for step in steps if step.name == OUTCOME.name]
     (outcome,) = [
         outcome for outcome in outcomes if outcome is not None and outcome.action == "check"
@@ -319,8 +319,8 @@ def test_earlier_result_of_the_commit_does_not_stay_while_other_writes_wait_for_
     make_world: MakeWorld, number: int
 ) -> None:
     world = make_world(REPLY, given=settings(github={"min_seconds_between_writes": 1.0}))
-    world.open_pull_request()
-    assert (world.finish().state, shown(world)) == ("done", ["success"])
+    world.review()
+    assert shown(world) == ["success"]
     world.open_pull_request(
         file("other.py"), guid="after a change of the base branch", number=number
     )
@@ -372,8 +372,7 @@ def test_check_that_waited_for_first_results_is_held_up_once(make_world: MakeWor
     world = make_world(
         REPLY, given=settings(github={"min_seconds_between_writes": 1.0}), is_clock_fixed=True
     )
-    world.open_pull_request()
-    assert world.finish().state == "done"
+    world.review()
     world.advance(60)
     limiter, others = world.store.rate_limiter, list[Lease]()
     for number in range(7, 27):
@@ -465,8 +464,8 @@ def test_rejected_check_does_not_fail_the_delivery_and_is_tried_once(
     world.end_checks()
     assert len(writes(world)) == 1
     world.claude.replies = [REPLY]
-    world.open_pull_request(file("other.py"), guid="next")
-    assert (world.finish().state, shown(world)) == ("done", ["success"])  # it does not wait
+    world.review(file("other.py"), guid="next")
+    assert shown(world) == ["success"]  # it does not wait
 
 
 def test_check_whose_end_was_rejected_does_not_stay_in_progress(make_world: MakeWorld) -> None:
@@ -482,8 +481,7 @@ def test_check_whose_end_was_rejected_does_not_stay_in_progress(make_world: Make
 
 def test_dry_run_writes_no_check(make_world: MakeWorld) -> None:
     world = make_world(REPLY, given=settings(features={"dry_run": True}))
-    world.open_pull_request()
-    assert world.finish().state == "done"
+    world.review()
     assert (writes(world), check_outcome(world).kind) == ([], "dry_run")
 
 

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from hls_handler.analysis import PullRequestAnalysis, ReplyFields
-from hls_handler.github.values import ChangedFile
 from hls_handler.prompting import recorded
 from hls_handler.prompting.reply_fields import with_optional_fields
 from tests.engine.stand_in import file_document
@@ -20,13 +19,8 @@ FILES = (file("a.py", "@@ -1 +1 @@\n-a\n+b"), file("z.py", "@@ -1 +1 @@\n-y\n+z"
 def review(make_world: MakeWorld, reply: ReplyFields, **sections: Any) -> World:
     review = {"verify": False, "max_inline": 0, **sections.pop("review", {})}
     world = make_world(reply, given=settings(review=review, **sections))
-    push(world, "first")
+    world.review(*FILES)
     return world
-
-
-def push(world: World, guid: str, files: tuple[ChangedFile, ...] = FILES, **known: Any) -> None:
-    world.open_pull_request(*files, guid=guid, **known)
-    assert world.finish().state == "done"
 
 
 CHANGED = (FILES[0], file("z.py", "@@ -1 +1 @@\n-y\n+changed"))
@@ -52,7 +46,7 @@ def test_pull_request_gets_a_priority_and_a_difficulty_if_settings_ask_for_it(
     world.claude.replies = [
         model.model_validate({**plain, "priority": "low", "difficulty": "easy"})
     ]
-    push(world, "second", CHANGED)
+    world.review(*CHANGED, guid="second")
     assert "that its labels name" in world.claude.asked[1].task
     assert set(world.github.labels[2]) == {
         "size/small",
@@ -103,13 +97,13 @@ def test_later_review_keeps_the_sentences_about_files_that_it_does_not_read(
 ) -> None:
     world = review(make_world, sums_up("a.py", "z.py"), comments={"files": True})
     world.claude.replies = [sums_up("z.py", summary="Says changed.")]
-    push(world, "second", CHANGED, head_sha="f" * 40)
+    world.review(*CHANGED, guid="second", head_sha="f" * 40)
     both = "- `a.py`: Says b in place of a \\| c.\n- `z.py`: Says changed.\n"
     assert both in world.github.comments[2]
-    push(world, "third", CHANGED, head_sha="f" * 40, title="Another title")
+    world.review(*CHANGED, guid="third", head_sha="f" * 40, title="Another title")
     assert len(world.claude.asked) == 2
     assert both in world.github.comments[2]
-    push(world, "fourth", CHANGED[1:], head_sha="e" * 40)
+    world.review(*CHANGED[1:], guid="fourth", head_sha="e" * 40)
     assert "a.py" not in world.github.comments[2]
 
 
@@ -124,10 +118,10 @@ SUGGEST = {"pull_requests": {"title": "suggest", "title_types": ["fix"]}}
 def test_suggested_title_stays_until_the_title_fits(make_world: MakeWorld) -> None:
     world = review(make_world, names("fix: use b"), **SUGGEST)
     assert "suggested_title" in world.claude.asked[0].schema["required"]  # type: ignore[operator]
-    push(world, "second", head_sha="d" * 40)
+    world.review(*FILES, guid="second", head_sha="d" * 40)
     assert len(world.claude.asked) == 1
     assert "A title that names the type of the change: `fix: use b`" in world.github.comments[2]
-    push(world, "third", head_sha="f" * 40, title="fix: use b")
+    world.review(*FILES, guid="third", head_sha="f" * 40, title="fix: use b")
     assert "A title that names" not in world.github.comments[2]
 
 
@@ -156,7 +150,7 @@ def test_claude_is_asked_for_a_title_only_if_settings_ask_for_it_and_the_present
     make_world: MakeWorld, mode: str, title: str
 ) -> None:
     world = make_world(pull_request_analysis(), given=settings(pull_requests={"title": mode}))
-    push(world, "first", title=title)
+    world.review(*FILES, title=title)
     (asked,) = world.claude.asked
     assert "suggested_title" not in asked.schema["properties"]  # type: ignore[operator]
     assert "suggested_title" not in asked.task

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from hls_handler.github.values import ChangedFile
 from hls_handler.settings.providers import ClaudeSettings
 from tests.engine.world import BUG, GUID, QUESTION, MakeWorld, World, settings
 from tests.github_fake.files import set_file
@@ -157,14 +156,8 @@ REVIEW = {"verify": False, "max_inline": 0}  # no thread, so nobody dismisses
 
 def make_review_world(make_world: MakeWorld, *replies: object) -> World:
     world = make_world(*(replies or (pull_request_analysis(),)), given=settings(review=REVIEW))
-    push(world, FILE)
+    world.review(FILE)
     return world
-
-
-def push(world: World, *files: ChangedFile, guid: str = "first", **known: Any) -> None:
-    """Review a pull request, by default number 2, whose changed files are `files`."""
-    world.open_pull_request(*files, guid=guid, **known)
-    assert world.finish().state == "done"
 
 
 def test_same_diff_in_a_second_pull_request_costs_no_call_and_raises_the_same_finding(
@@ -172,7 +165,7 @@ def test_same_diff_in_a_second_pull_request_costs_no_call_and_raises_the_same_fi
 ) -> None:
     reply = pull_request_analysis(findings=[finding(path="a.py", line=1, quote="b")])
     world = make_review_world(make_world, reply)
-    push(world, FILE, guid="second", **OTHER)
+    world.review(FILE, guid="second", **OTHER)
     assert len(world.claude.asked) == 1
     counters = world.store.statistics.counters()
     assert (counters["reply_cache", "hits"], counters["reply_cache", "saved_micro_usd"]) == (1, 140)
@@ -194,7 +187,7 @@ def test_same_diff_is_another_question_after_a_change_of(
 ) -> None:
     world = make_review_world(make_world)
     change(world)
-    push(world, FILE, guid="second", **OTHER)
+    world.review(FILE, guid="second", **OTHER)
     assert len(world.claude.asked) == 2
 
 
@@ -203,9 +196,9 @@ def test_reply_about_a_part_of_a_diff_is_not_the_reply_about_all_of_it(
 ) -> None:
     world = make_review_world(make_world)
     both = replace(FILE, patch="@@ -1,2 +1,2 @@\n-a\n-x\n+b\n+y")
-    push(world, both, guid="later")
+    world.review(both, guid="later")
     assert "Changed since the last review" in world.claude.asked[1].task
-    push(world, both, guid="second", **OTHER)
+    world.review(both, guid="second", **OTHER)
     assert len(world.claude.asked) == 3
 
 
@@ -214,10 +207,10 @@ def test_review_with_earlier_findings_is_not_answered_from_the_cache(
 ) -> None:
     world = make_review_world(make_world)
     both = file("a.py", "@@ -1 +1,2 @@\n-a\n+c\n+d", additions=2)
-    push(world, both, guid="cached", number=4)
+    world.review(both, guid="cached", number=4)
     found = pull_request_analysis(findings=[finding(path="a.py", line=1, quote="c")])
     world.claude.replies = [found, pull_request_analysis()]
-    push(world, file("a.py", "@@ -1 +1 @@\n-a\n+c"), guid="second", **OTHER)
-    push(world, both, guid="third", **OTHER)
+    world.review(file("a.py", "@@ -1 +1 @@\n-a\n+c"), guid="second", **OTHER)
+    world.review(both, guid="third", **OTHER)
     assert len(world.claude.asked) == 4
     assert "Earlier findings of this pull request" in world.claude.asked[3].task

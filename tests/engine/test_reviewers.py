@@ -63,20 +63,18 @@ def requested(world: World) -> list[str]:
     return [person["login"] for person in people]
 
 
-def push(
+def review(
     world: World, guid: str = "first", files: Sequence[ChangedFile] = FILES, **known: Any
 ) -> str:
-    world.open_pull_request(*files, guid=guid, **{"changed_files": 2, "base_sha": BASE, **known})
-    finished = world.finish()
-    assert finished.state == "done"
-    return finished.reason
+    known = {"changed_files": 2, "base_sha": BASE, **known}
+    return world.review(*files, guid=guid, **known).reason
 
 
 def test_rule_15_reviewers_are_suggested_as_code_and_none_is_requested(
     make_world: MakeWorld,
 ) -> None:
     world = make(make_world, "suggest")
-    push(world)
+    review(world)
     assert (
         "Possible reviewers: `dee` (code owner, 0 open review requests), `ann` (code owner, 1 open"
         " review request), `ben` (last author, 0 open review requests), `acme/web` (code owner)."
@@ -88,14 +86,14 @@ def test_rule_15_reviewers_are_suggested_as_code_and_none_is_requested(
 
 def test_reviews_are_requested_at_the_first_review_only(make_world: MakeWorld) -> None:
     world = make(make_world, "request")
-    assert "requested reviews from dee, ann, ben" in push(world)
+    assert "requested reviews from dee, ann, ben" in review(world)
     assert world.github.calls.count(REQUEST) == 1
     assert requested(world) == ["dee", "ann", "ben"]
     suggested = world.github.comments[2].split("Possible reviewers")[1].split("\n")[0]
     world.github.calls.clear()
     world.claude.replies = [pull_request_analysis(summary="Cubes.")]
     files = (FILES[0], file("z.py", "@@ -1 +1 @@\n-y\n+changed"))
-    push(world, "second", files, head_sha="f" * 40)
+    review(world, "second", files, head_sha="f" * 40)
     assert "Cubes." in world.github.comments[2]
     assert suggested in world.github.comments[2]
     assert {REQUEST, *READS} & {*world.github.calls} == set()
@@ -103,7 +101,7 @@ def test_reviews_are_requested_at_the_first_review_only(make_world: MakeWorld) -
 
 def test_without_the_setting_nothing_is_read(make_world: MakeWorld) -> None:
     world = make(make_world, False)
-    push(world)
+    review(world)
     assert READS & {*world.github.calls} == set()
     assert "Possible reviewers" not in world.github.comments.get(2, "")
 
@@ -115,7 +113,7 @@ def test_people_who_were_asked_or_have_reviewed_are_left_out_and_count(
     world.github.put_pull_request(pull_request(number=2))
     request(world, 2, DEE, APP)
     world.github.put_review(2, Review(1, EVE, "commented", "", "", ""))
-    push(world, user=ANN)
+    review(world, user=ANN)
     assert requested(world) == ["dee", "renovate[bot]", "ben"]
 
 
@@ -123,14 +121,14 @@ def test_three_requested_reviews_are_enough(make_world: MakeWorld) -> None:
     world = make(make_world, "request")
     world.github.put_pull_request(pull_request(number=2))
     request(world, 2, BEN, CAT, DEE)
-    push(world)
+    review(world)
     assert {REQUEST, *READS} & {*world.github.calls} == {"GET /pulls"}
 
 
 @pytest.mark.parametrize("owners", ["* @acme/web\n", ""], ids=["a team", "nobody"])
 def test_only_people_are_requested(make_world: MakeWorld, owners: str) -> None:
     world = make(make_world, "request", owners, authors=())
-    push(world)
+    review(world)
     assert requested(world) == []
     assert (
         "Possible reviewers: `acme/web` (code owner)." in world.github.comments.get(2, "")
@@ -142,7 +140,7 @@ def test_failed_read_does_not_prevent_the_review(
 ) -> None:
     world = make(make_world, "request")
     world.github.raise_once(Permanent("GitHub answered 403"), "GET /pulls")
-    push(world)
+    review(world)
     assert requested(world) == []
     assert [
         record.__dict__["reason"]
@@ -159,7 +157,7 @@ def test_new_and_renamed_files_are_looked_up_where_the_base_has_them(
         file("new.py", "@@ -0,0 +1 @@\n+a", status="added"),
         file("moved.py", "@@ -1 +1 @@\n-a\n+b", status="renamed", previous_path="old.py"),
     )
-    push(world, files=files)
+    review(world, files=files)
     (target,) = [target for target in world.github.targets if "/commits?" in target]
     assert (
         dict(parse_qsl(urlsplit(target).query)).items() >= {"path": "old.py", "sha": BASE}.items()
@@ -169,4 +167,4 @@ def test_new_and_renamed_files_are_looked_up_where_the_base_has_them(
 def test_refused_request_of_reviews_is_no_failure(make_world: MakeWorld) -> None:
     world = make(make_world, "request")
     world.github.raise_once(Permanent("GitHub answered 403"), REQUEST)
-    assert "; reviewers not set: GitHub answered 403" in push(world)
+    assert "; reviewers not set: GitHub answered 403" in review(world)

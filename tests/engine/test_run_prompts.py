@@ -160,8 +160,7 @@ def test_findings_that_were_left_out_make_the_part_incomplete_and_keep_the_other
     world = make_world(
         Reply("", "pull_request_analysis", reply, Usage("claude-haiku-5-5"), lost=lost)
     )
-    world.open_pull_request(file("a.py", "@@ -1 +1 @@\n-a\n+b"))
-    assert world.finish().state == "done"
+    world.review(file("a.py", "@@ -1 +1 @@\n-a\n+b"))
     assert world.github.checks_of(SHA) == ["neutral"]
     assert len(world.github.conversation(2).review_comments()) == 1
     summary = world.github.check_output(SHA)["summary"]

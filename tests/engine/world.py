@@ -197,24 +197,25 @@ class World:
         new = new_delivery(headers, envelope, routed, body, waiting, request_id=guid)
         return self.store.queue.accept([new])[0].outcome
 
-    def open_pull_request(
-        self, *files: ChangedFile, guid: str = GUID, action: str | None = None, **known: Any
-    ) -> None:
+    def open_pull_request(self, *files: ChangedFile, guid: str = GUID, **known: Any) -> None:
         """Accept the opening of pull request 2, which GitHub returns with `known` and the changed
         `files`.
         """
-        shown, payload = (
-            pull_request(**{"number": 2, **known}),
-            json.loads(recorded.load("pull_request.opened").body),
-        )
+        shown = pull_request(**{"number": 2, **known})
+        payload = json.loads(recorded.load("pull_request.opened").body)
         payload["number"] = payload["pull_request"]["number"] = number = shown.number
         if "head_sha" in known:
             payload["pull_request"]["head"]["sha"] = shown.head_sha
         self.github.put_pull_request(shown, *(files or (file(),)))
         body, sha = json.dumps(payload).encode(), known.get("head_sha")
-        self.accept(
-            "pull_request.opened", guid=guid, number=number, action=action, head_sha=sha, body=body
-        )
+        self.accept("pull_request.opened", guid=guid, number=number, head_sha=sha, body=body)
+
+    def review(self, *files: ChangedFile, guid: str = GUID, **known: Any) -> Ended:
+        """Review pull request 2 with the changed `files` in one attempt, which must succeed."""
+        self.open_pull_request(*files, guid=guid, **known)
+        finished = self.finish()
+        assert finished.state == "done", finished
+        return finished
 
     def find_due(self) -> Lease | None:
         return self.store.queue.claim(worker="w")
