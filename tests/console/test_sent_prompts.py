@@ -2,20 +2,44 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import timedelta
+from html import unescape
 from pathlib import Path
 
 from sqlalchemy import select
 
+from hls_handler.analysis import IssueResponse
 from hls_handler.db.tables import system_texts
-from tests.console.rerun_world import PROMPT, REPLY, RerunBrowser, run
+from hls_handler.prompting.library import ReloadingLibrary
+from hls_handler.settings.model import Server
+from tests.console.browser import KEY, Browser
 from tests.engine.claude import INVALID
 from tests.engine.conftest import make_world, shared_folder
 from tests.engine.libraries import load_chain
 from tests.engine.test_repository_settings import make_world_with_file
-from tests.engine.world import BUG, QUESTION, MakeWorld
+from tests.engine.world import BUG, GUID, QUESTION, MakeWorld, World
 from tests.handlers.world import ISSUE
+
+PROMPT = f"/deliveries/{GUID}/prompt"
+
+
+class SignedInBrowser(Browser):
+    """An operator who is signed in."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world.store)
+        self.prompts = ReloadingLibrary(lambda: world.prompts)
+        self.use(world.settings.model_copy(update={"server": Server(api_key=KEY)}))
+        self.sign_in()
+
+    def text(self, path: str) -> str:
+        """Return the page without tags and with single spaces; marks become «»."""
+        page = self.get(path).text
+        marked = page.partition("<main>")[2].replace("<mark>", "«").replace("</mark>", "»")
+        return " ".join(unescape(re.sub(r"<[^>]*>", " ", marked)).split())
+
 
 __all__ = ["make_world", "shared_folder"]
 
@@ -24,9 +48,8 @@ def test_prompt_is_shown_as_sent_with_marked_text(make_world: MakeWorld) -> None
     evil = "</mark><script>alert(1)</script> <untrusted 00>"
     world = make_world(BUG)
     world.github.put_issue(replace(ISSUE, title=evil, body="Please fix committ."))
-    world.accept()
-    world.finish()
-    browser = RerunBrowser(world)
+    world.process()
+    browser = SignedInBrowser(world)
     page, text = browser.get(PROMPT).text, browser.text(PROMPT)
     (sent,) = world.claude.asked
     assert "<script>alert(1)" not in page
@@ -41,17 +64,18 @@ def test_settings_of_the_repository_apply_as_they_did_then(make_world: MakeWorld
     world = make_world_with_file(make_world, text, BUG)
     world.finish()
     assert "German" in world.claude.asked[0].task
-    assert "German" in RerunBrowser(world).text(PROMPT)
+    assert "German" in SignedInBrowser(world).text(PROMPT)
 
 
 def test_each_call_has_a_page_also_those_of_a_follow_up_prompt(
     make_world: MakeWorld, shared_folder: Path
 ) -> None:
-    world = make_world(QUESTION, REPLY)
+    answer = IssueResponse(worth_saying=True, sources=[], answer="Set DATABASE_URL.", certain=True)
+    world = make_world(QUESTION, answer)
     world.prompts = load_chain(shared_folder / "chain")
     world.accept()
     world.run()
-    browser = RerunBrowser(world)
+    browser = SignedInBrowser(world)
     for number, sent in enumerate(world.claude.asked, start=1):
         text = browser.text(f"{PROMPT}/{number}")
         assert " ".join(sent.system.split()) in text
@@ -62,7 +86,9 @@ def test_each_call_has_a_page_also_those_of_a_follow_up_prompt(
 
 
 def test_correction_shows_what_else_was_sent(make_world: MakeWorld) -> None:
-    browser = RerunBrowser(run(make_world, INVALID, BUG))
+    world = make_world(INVALID, BUG)
+    world.process()
+    browser = SignedInBrowser(world)
     first = browser.text(f"{PROMPT}/1")
     assert "Request to correct it" not in first
     text = browser.text(f"{PROMPT}/2")
@@ -70,8 +96,9 @@ def test_correction_shows_what_else_was_sent(make_world: MakeWorld) -> None:
 
 
 def test_question_goes_with_the_body(make_world: MakeWorld) -> None:
-    world = run(make_world, BUG)
-    browser = RerunBrowser(world)
+    world = make_world(BUG)
+    world.process()
+    browser = SignedInBrowser(world)
     world.advance(3600)
     world.store.retention.delete_bodies(after=timedelta(minutes=1), limit=20)
     world.store.retention.delete_system_texts()
@@ -85,4 +112,4 @@ def test_question_goes_with_the_body(make_world: MakeWorld) -> None:
 def test_delivery_without_a_call_says_so(make_world: MakeWorld) -> None:
     world = make_world(BUG)
     world.accept()
-    assert "Claude was not asked" in RerunBrowser(world).text(PROMPT)
+    assert "Claude was not asked" in SignedInBrowser(world).text(PROMPT)
