@@ -349,12 +349,10 @@ EXPECTING = (
 )
 
 
-def check(
-    component: Component, world: World, folder: Path, text: str = SMALLEST
-) -> ComponentHealth:
+def check(component: Component, world: World, folder: Path) -> ComponentHealth:
     """Health of a component after one check."""
     health = Health(lambda: NOON)
-    run_checks([checks_of(world, folder, text=text, health=health)[component]], health)
+    run_checks([checks_of(world, folder, health=health)[component]], health)
     return health.snapshot().components[component]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 
 import pytest
 
@@ -106,15 +105,11 @@ def test_rule_10_each_line_of_a_private_key_is_redacted(prefix: str, before: int
 
 
 def test_rule_10_a_private_key_is_redacted_between_the_lines_of_other_tasks() -> None:
-    def interleave(
-        own: Iterable[str], other: str = "db-1     | ", *, around: int = 25
-    ) -> list[str]:
-        """Return lines with those of another task before, between and after them."""
-        noise = [f"{other}alpha bravo {'cargo ' * (number % 5)}delta" for number in range(around)]
-        between = [text for line in own for text in (line, f"{other}ember flint")]
-        return [*noise, *between, *noise]
-
-    texts = read(*interleave([f"tests-1  | {line}" for line in (*KEY[:3], "KeyError: 'id'")]))
+    noise = [f"db-1     | alpha bravo {'cargo ' * (number % 5)}delta" for number in range(25)]
+    between: list[str] = []
+    for line in (*KEY[:3], "KeyError: 'id'"):
+        between += [f"tests-1  | {line}", "db-1     | ember flint"]
+    texts = read(*noise, *between, *noise)
     assert [text for text in texts if text.startswith("tests-1")] == [
         *[f"tests-1  | {REPLACEMENT}"] * 3,
         "tests-1  | KeyError: 'id'",

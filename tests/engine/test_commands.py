@@ -69,13 +69,11 @@ def reactions(world: World) -> list[tuple[int, str]]:
     ]
 
 
-def comment(
-    body: str, *, by: str = "octocat", kind: str = "User", action: str = "created"
-) -> dict[str, Any]:
+def comment(body: str, *, by: str = "octocat") -> dict[str, Any]:
     """The payload of a comment on pull request 2."""
-    author = {"login": by, "id": 5, "type": kind}
+    author = {"login": by, "id": 5, "type": "User"}
     return {
-        "action": action,
+        "action": "created",
         "repository": PULL.payload["repository"],
         "sender": author,
         "issue": {

@@ -13,10 +13,8 @@ from tests.github.review_world import NUMBER, ReviewWorld
 from tests.github.test_review_queries import reader
 
 
-def state_of(
-    *checks: dict[str, Any], required: list[str] | None = None, total: int = 0, **pull: Any
-) -> MergeState:
-    contexts = {"totalCount": total or len(checks), "nodes": list(checks)}
+def state_of(*checks: dict[str, Any], required: list[str] | None = None, **pull: Any) -> MergeState:
+    contexts = {"totalCount": len(checks), "nodes": list(checks)}
     shown = {
         "mergeable": "MERGEABLE",
         "mergeStateStatus": "BLOCKED",

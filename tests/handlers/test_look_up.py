@@ -49,13 +49,13 @@ def make_source(limits: PromptLimits = LIMITS, github: StandIn | None = None) ->
     return FactSource(event(pull_request()), reader, EMPTY_HISTORY, limits)
 
 
-def reply(*names: str, confidence: float = 0.9) -> PullRequestAnalysis:
+def reply(*names: str) -> PullRequestAnalysis:
     found = finding(
         path="app/rename.py",
         line=3,
         quote="    notify(entry)",
         severity="medium",
-        confidence=confidence,
+        confidence=0.9,
         look_up=list(names),
     )
     return pull_request_analysis(findings=[found])
