@@ -12,15 +12,19 @@ import json
 import re
 import threading
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 from urllib.parse import unquote
 
 from botocore.auth import SigV4Auth  # type: ignore[import-untyped]
 from botocore.awsrequest import AWSRequest  # type: ignore[import-untyped]
 from botocore.credentials import Credentials  # type: ignore[import-untyped]
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import best_match
+from openai.types.chat.completion_create_params import CompletionCreateParamsNonStreaming
+from pydantic import TypeAdapter
 
-from tests.contracts.claude import violations
-from tests.contracts.openai import find_violation
+from tests.contracts.claude import close_objects, violations
 from tests.fake_network import HOST, json_server
 
 KEY = "sk-key-of-the-fake-models"
@@ -179,3 +183,16 @@ def _message(path: str, body: Mapping[str, Any], text: str) -> dict[str, Any]:
         "stop_sequence": None,
         "usage": {"input_tokens": 1000, "output_tokens": 500},
     }
+
+
+def find_violation(body: object) -> str | None:
+    """Return the most relevant violation of a request's body; None if there is none."""
+    worst = best_match(_validator().iter_errors(body))
+    return None if worst is None else f"{worst.json_path}: {worst.message[:200]}"
+
+
+@cache
+def _validator() -> Draft202012Validator:
+    return Draft202012Validator(
+        close_objects(TypeAdapter(CompletionCreateParamsNonStreaming).json_schema())
+    )
