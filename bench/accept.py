@@ -29,6 +29,7 @@ WARM_UP, WARM_UP_S = 500, 60.0
 CONNECTIONS = (64, 16)
 P50_MS = 12.0
 HLS = "HLS"
+AIM = 0.75  # of a group commit that does nothing else
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ Results = dict[str, list[LoadResult]]
 
 def measure(folder: Path, *, plan: Plan = PLAN) -> tuple[Row, ...]:
     url = f"sqlite:///{folder / 'accept.db'}"
-    return _measure("SQLite", url, folder, plan, required=0.2)
+    return _measure("SQLite", url, folder, plan, required=0.35)
 
 
 def measure_postgresql(folder: Path, *, plan: Plan = PLAN) -> tuple[Row, ...]:
@@ -85,8 +86,10 @@ def _measure(
     for connections, result in results.items():
         where = f"{database}, {connections} connections"
         rows += [
-            _ratio(f"durable accept, {where}", HLS, "bare", result, required),
-            _ratio(f"durable accept to a group commit, {where}", HLS, "group-commit", result, None),
+            _ratio(f"durable accept, {where}", HLS, "bare", result, None),
+            _ratio(
+                f"durable accept to a group commit, {where}", HLS, "group-commit", result, required
+            ),
             _ratio(f"a group commit, {where}", "group-commit", "bare", result, None),
             _ratio(f"background tasks, {where}", "background-tasks", "bare", result, None),
         ]
@@ -129,7 +132,7 @@ def _ratio(title: str, server: str, to: str, results: Results, required: float |
     details = f"{', '.join(rates)}; {describe_rounds(ratios)}"
     if required is None:
         return Row(title, median(ratios), "reported", None, None, details)
-    return Row(title, median(ratios), "at least", required, None, details)
+    return Row(title, median(ratios), "at least", required, AIM, details)
 
 
 def _response_times(database: str, results: Results) -> Iterator[Row]:
