@@ -58,7 +58,7 @@ def measure(folder: Path, *, plan: Plan = PLAN) -> tuple[Row, ...]:
 def measure_postgresql(folder: Path, *, plan: Plan = PLAN) -> tuple[Row, ...]:
     with running_cluster(fsync=True, within=folder) as cluster:
         url = cluster.url(cluster.create())
-        return _measure("PostgreSQL", url, folder, plan, required=0.08)
+        return _measure("PostgreSQL", url, folder, plan, required=0.2)
 
 
 def _measure(
