@@ -178,7 +178,7 @@ def test_label_names_are_quoted_in_urls(world: ReviewWorld) -> None:
     assert f"DELETE {ON}/size%2Fsmall" in world.calls()
 
 
-def test_rule_14_removal_of_a_label_named_like_a_folder_leaves_the_others(
+def test_rule_14_label_named_like_a_folder_is_left_to_a_person(
     world: ReviewWorld,
 ) -> None:
     add_to_repository(world, ".")
@@ -187,7 +187,8 @@ def test_rule_14_removal_of_a_label_named_like_a_folder_leaves_the_others(
     action = EnsureLabels((BUG,), ("kind",), custom_labels=(strange,))
     writer = world.writer(WriteSlots())
     writer.ensure_labels(NUMBER, action, labels=EffectiveLabels(), before=world.history.labels())
-    assert world.pull.labels == ("bug",)
+    assert world.pull.labels == (".", "bug")
+    assert not [call for call in world.calls() if call.startswith("DELETE")]
 
 
 def test_rule_14_label_removed_by_a_person_is_not_set_again(world: ReviewWorld) -> None:
