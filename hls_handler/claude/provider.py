@@ -418,9 +418,7 @@ class ProviderConnection:
 
 
 class Provider:
-    """Client for one service. Not thread-safe: use one per worker thread. Creating a client takes
-    20 ms.
-    """
+    """Client for one service. Not thread-safe: use one per worker thread."""
 
     def __init__(
         self,
@@ -465,12 +463,13 @@ class Provider:
         model.
         """
         label = f"the request for the model {model}"
-        opened = self._api.open_model(model)
+        api = self._api
+        opened = api.open_model(model)
         if opened is None:
             return "unlisted"
         try:
             body = _fetch(opened, MAX_BYTES).body
-        except (self._api.errors, httpx2.HTTPError) as exc:
+        except (api.errors, httpx2.HTTPError) as exc:
             failed = translate(exc, self._service, label=label, model=model)
             if getattr(exc, "status_code", None) != 404:
                 raise failed from None
@@ -507,8 +506,9 @@ class Provider:
         """
         model = self.model_for(rendered)
         question = self._question(rendered, model, correction)
+        api = self._api  # whose import is no time of the call
         started = self._clock()
-        response = self._send(question)
+        response = self._send(api, question)
         took_s = self._clock() - started
         named = self._claude.name_model(self.settings, response.model or model)
         if response.usage is None:
@@ -522,9 +522,9 @@ class Provider:
         usage = replace(usage, took_s=took_s, request_id=response.request_id)
         return self._read_reply(response, rendered.prompt, usage)
 
-    def _send(self, question: Question) -> ProviderResponse:
+    def _send(self, api: ProviderApi, question: Question) -> ProviderResponse:
         try:
-            fetched = _fetch(self._api.open(question), question.max_bytes)
+            fetched = _fetch(api.open(question), question.max_bytes)
         except httpx2.ReadTimeout:  # of the body: the SDKs have their own errors before it
             limit = f"claude.timeout_s ({self._claude.timeout_s:g})"
             message = (
@@ -532,7 +532,7 @@ class Provider:
                 f" {limit}"
             )
             raise SlowResponse(message, remedy=SLOW_REMEDY) from None
-        except (self._api.errors, httpx2.HTTPError) as exc:
+        except (api.errors, httpx2.HTTPError) as exc:
             refusal = find_refusal(exc)
             if refusal is None:
                 raise translate(
@@ -545,7 +545,7 @@ class Provider:
                 "", "refused", why, not_billed, request_id=find_request_id(headers)
             )
         if fetched.body is not None:
-            response = self._api.read(fetched.body, question.label)
+            response = api.read(fetched.body, question.label)
             return replace(response, request_id=fetched.request_id)
         limit = (
             f"{question.max_bytes} bytes ({MAX_BYTES}, and {MAX_BYTES_PER_TOKEN} for each of"
