@@ -371,6 +371,7 @@ def _find_system_authorities() -> str:
 def _require_certificates(variable: str, value: str) -> None:
     try:
         if not Path(value).is_dir():
+            Path(value).open().close()  # it may be gone since the context was made
             ssl_context(value)
     except ssl.SSLError:
         raise SettingsError(
