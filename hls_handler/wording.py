@@ -27,9 +27,9 @@ def inflect(number: int, noun: str, plural: str = "") -> str:
         return noun
     if plural:
         return plural
-    if noun.endswith("y") and not noun.endswith("ay"):
+    if noun.endswith("y") and noun[-2:-1] not in "aeiou":
         return f"{noun[:-1]}ies"
-    if noun.endswith("ch"):
+    if noun.endswith(("ch", "s", "x")):
         return f"{noun}es"
     return f"{noun}s"
 

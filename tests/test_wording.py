@@ -19,7 +19,14 @@ from hls_handler.wording import (
 
 @pytest.mark.parametrize(
     ("noun", "plural"),
-    [("delivery", "deliveries"), ("reply", "replies"), ("patch", "patches"), ("day", "days")],
+    [
+        ("delivery", "deliveries"),
+        ("reply", "replies"),
+        ("patch", "patches"),
+        ("day", "days"),
+        ("key", "keys"),
+        ("box", "boxes"),
+    ],
 )
 def test_plural_follows_the_end_of_the_noun(noun: str, plural: str) -> None:
     assert (count(1, noun), count(3, noun)) == (f"1 {noun}", f"3 {plural}")
