@@ -72,7 +72,8 @@ FileState = frozenset[tuple[str, int, int]]
 
 _READING = (
     "the changed prompts are being read, and the last valid version stays in use; if this lasts, a"
-    " template may have a loop that does not end: correct it, and restart HLS"
+    " template may have a loop that does not end: correct it, and restart HLS;"
+    " until then, changed settings are not read"
 )
 
 
