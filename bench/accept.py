@@ -108,7 +108,7 @@ def _send_rounds(servers: Mapping[str, MeasuredProcess], plan: Plan) -> dict[int
         for connections, result in results.items():
             batch = list(islice(requests, int(REQUESTS_PER_S * plan.round_s)))
             for name, server in servers.items():
-                # only the bare server, which reads nothing, gets the same requests again
+                # no request twice, but for the bare server, which is faster than they are made
                 again = cycle(batch) if name == "bare" else iter(batch)
                 one = _send(server, again, seconds=plan.round_s, connections=connections)
                 result[name].append(one)

@@ -53,6 +53,7 @@ def group_commit(file: str) -> ASGIApp:
         database = sqlite3.connect(file)
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = FULL")
+        database.execute("PRAGMA wal_autocheckpoint = 4000")  # as HLS
         database.execute(_TABLE)
         while True:
             batch = [waiting.get()]

@@ -51,7 +51,7 @@ def make_folder() -> Path:
 
 @contextmanager
 def running(module: str, *arguments: object) -> Iterator[MeasuredProcess]:
-    """Run a module, such as `bench.bare`. The first line of its output is its port."""
+    """Run a module, such as `bench.plain`. The first line of its output is its port."""
     command = [sys.executable, "-m", module, *map(str, arguments)]
     with (
         subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process,
