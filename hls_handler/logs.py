@@ -1,10 +1,11 @@
 """Logging as JSON lines or readable text. Every line has the ids of the current delivery or
 request.
 
-`log_context` sets the ids for the current thread or task; a worker does so when it claims a
-delivery. Lines that libraries log contain the ids, too. Before a line is written, secrets of the
-settings become `***`, and everything else that looks like a credential is redacted. The console
-shows the newest lines of a ring buffer; they contain untrusted text.
+`log_context` sets the ids for a `with` block, such as a delivery in a worker; `set_log_ids` sets
+those of a request, which has a task of its own. Lines that libraries log contain the ids, too.
+Before a line is written, secrets of the settings become `***`, and everything else that looks like
+a credential is redacted. The console shows the newest lines of a ring buffer; they contain
+untrusted text.
 
 The line `operator` says what a person did in the console, through the API, with a command of `hls`
 or in a comment; docs/running.md describes its fields.
@@ -143,7 +144,7 @@ MAX_REMEMBERED_CHARS = 200
 
 
 def set_log_ids(**ids: str) -> None:
-    """Make `ids` those of the lines of the current task, and of no other task."""
+    """Make `ids` those of the lines of the current task, and of what it starts from now on."""
     _bound.set(ids)
 
 
