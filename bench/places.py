@@ -156,7 +156,7 @@ def _make_files(number: int) -> dict[str, bytes]:
 
 
 def _search(selection: Selection, head: CommitFiles) -> None:
-    found = read_surroundings(selection, head, EMPTY_PATH_FILTER, tokens=50_000, most=4_000)
+    found = read_surroundings(selection, head, EMPTY_PATH_FILTER, tokens=50_000, max_tokens=4_000)
     assert not found.unsearched, found.unsearched
     names = {(site.kind, site.name) for site in found.second_sites[0]}
     assert {("definition", "slugify"), ("call", "load_user")} <= names

@@ -411,13 +411,13 @@ def _select(source: FactSource, changes: _Changes, earlier: _Earlier) -> _Select
         tokens -= context_tokens
         selection = select(rules, tokens=tokens)
     files = source.reader.files_at(changes.pull_request.head_sha)
-    most = min(MAX_SURROUNDINGS, limits.review.context_tokens, limits.input_tokens // 5)
+    max_tokens = min(MAX_SURROUNDINGS, limits.review.context_tokens, limits.input_tokens // 5)
     selection = read_surroundings(
         selection,
         files,
         limits.ignored_paths,
         tokens=tokens,
-        most=most,
+        max_tokens=max_tokens,
         searches=limits.searches,
     )
     return _Selected(selection, context, context_tokens, read.problem)

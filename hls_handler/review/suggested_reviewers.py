@@ -80,7 +80,7 @@ def choose_reviewers(
     excluded: Collection[str],
     limit: int,
 ) -> tuple[Reviewer, ...]:
-    """Return at most `most` people, and as many teams: code owners before last authors, the least
+    """Return at most `limit` people, and as many teams: code owners before last authors, the least
     loaded first.
 
     `load` are the numbers of open review requests by login, and `excluded` are logins, both in

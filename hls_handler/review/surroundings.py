@@ -49,27 +49,27 @@ def read_surroundings(
     ignored_paths: PathFilter,
     *,
     tokens: int,
-    most: int,
+    max_tokens: int,
     searches: bool = True,
 ) -> Selection:
     """Return the selection with the lines around its hunks and other places of the repository, or
     why it has none.
 
-    `files` are those of the head commit. Each call gets at most `most` tokens of both, and no more
+    `files` are those of the head commit. Each call gets at most `max_tokens` of both, and no more
     than its `tokens` have room for beside its patches. So the patches and their division into calls
     do not change.
     """
     parts = chain.from_iterable(selection.calls)
     patched = {selection.files[part.file].path: selection.files[part.file] for part in parts}
     code = [file for file in patched.values() if not is_prose(file.path)]
-    if not most or not code:
+    if not max_tokens or not code:
         return selection
     paths = [file.path for file in code if file.status != "removed"][:MAX_READ_FILES]
     texts = read_texts(files, paths)
     if texts.problem:
         return replace(selection, unsearched=texts.problem)
     sources = list_sources(selection, code, texts.value)
-    selection = _with_extents(selection, sources, tokens=tokens, max_tokens=most)
+    selection = _with_extents(selection, sources, tokens=tokens, max_tokens=max_tokens)
     if not searches:
         return selection
     if files.no_mirror:
@@ -78,7 +78,9 @@ def read_surroundings(
     no_search: Search | None = None
     search = read_optional(lambda: _search(selection, sources, searched), no_search)
     if search.value is not None:
-        selection = _with_second_sites(selection, search.value, tokens=tokens, max_tokens=most)
+        selection = _with_second_sites(
+            selection, search.value, tokens=tokens, max_tokens=max_tokens
+        )
     why = search.problem or files.no_mirror or _describe_too_large(paths, texts.value, files)
     return replace(selection, unsearched=why)
 

@@ -170,7 +170,9 @@ def test_files_that_cannot_be_read_are_a_reason_why_other_places_are_missing() -
     github.mirrors.is_enabled = False
     github.raise_once(Permanent("403"), "POST /graphql")
     files = github.reader("octo/hello").files_at(pull_request().head_sha)
-    changed = read_surroundings(select(DEEP), files, EMPTY_PATH_FILTER, tokens=1_000, most=1_000)
+    changed = read_surroundings(
+        select(DEEP), files, EMPTY_PATH_FILTER, tokens=1_000, max_tokens=1_000
+    )
     assert (changed.calls, changed.unsearched) == (select(DEEP).calls, "403")
 
 
@@ -182,7 +184,7 @@ def test_lines_around_take_only_the_room_that_settings_and_patches_leave(
 ) -> None:
     selection = select(DEEP, tokens=1_000)
     files = with_context().reader("octo/hello").files_at(pull_request().head_sha)
-    changed = read_surroundings(selection, files, EMPTY_PATH_FILTER, tokens=tokens, most=most)
+    changed = read_surroundings(selection, files, EMPTY_PATH_FILTER, tokens=tokens, max_tokens=most)
     assert changed.calls == selection.calls
     shown = show_files(changed, changed.calls[0])[0].numbered
     assert len(parse_numbered(shown).lines) == lines
@@ -202,7 +204,7 @@ def test_a_changed_file_over_2_mb_is_named_as_not_read_if_it_may_have_places(
     github = open_github(pull_request(), head_files={path: "x" * 2_000_001})
     files = github.reader("octo/hello").files_at(pull_request().head_sha)
     selection = select(file(path, '@@ -1 +1 @@\n-  "town": 1\n+  "city": 1'))
-    changed = read_surroundings(selection, files, EMPTY_PATH_FILTER, tokens=1_000, most=1_000)
+    changed = read_surroundings(selection, files, EMPTY_PATH_FILTER, tokens=1_000, max_tokens=1_000)
     assert changed.unsearched == unsearched
 
 
