@@ -29,7 +29,7 @@ def inflect(number: int, noun: str, plural: str = "") -> str:
         return plural
     if noun.endswith("y") and noun[-2:-1] not in "aeiou":
         return f"{noun[:-1]}ies"
-    if noun.endswith(("ch", "s", "x")):
+    if noun.endswith(("ch", "sh", "s", "x")):
         return f"{noun}es"
     return f"{noun}s"
 

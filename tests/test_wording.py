@@ -26,6 +26,8 @@ from hls_handler.wording import (
         ("day", "days"),
         ("key", "keys"),
         ("box", "boxes"),
+        ("push", "pushes"),
+        ("status", "statuses"),
     ],
 )
 def test_plural_follows_the_end_of_the_noun(noun: str, plural: str) -> None:
