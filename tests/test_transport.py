@@ -12,6 +12,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+import certifi
 import pytest
 from pydantic import SecretStr
 
@@ -98,6 +99,16 @@ def test_invalid_certificate_file_is_rejected(
     with pytest.raises(SettingsError) as refused:
         find_proxy_settings(GITHUB, {"SSL_CERT_FILE": str(path)})
     assert str(refused.value) == f"the variable SSL_CERT_FILE names {path}, which {problem}"
+
+
+def test_certificate_file_that_has_gone_is_rejected(tmp_path: Path) -> None:
+    path = tmp_path / "ca.pem"
+    path.write_bytes(Path(certifi.where()).read_bytes())
+    environ = {"SSL_CERT_FILE": str(path)}
+    find_proxy_settings(GITHUB, environ)
+    path.unlink()
+    with pytest.raises(SettingsError, match="cannot be read: No such file or directory"):
+        find_proxy_settings(GITHUB, environ)
 
 
 def test_proxy_passwords_are_secret_encoded_and_decoded() -> None:
