@@ -197,7 +197,9 @@ def decide_labels(
 
 
 def find_prohibition(name: str, settings: EffectiveLabels) -> str | None:
-    """Return why the settings do not allow a label: "labels.deny has prio*"; None if they do."""
+    """Return why HLS must not set a label: "labels.deny has prio*"; None if it may."""
+    if name in (".", ".."):  # where a proxy resolves its path, that is the path of all labels
+        return "HLS cannot remove a label of this name again"
     denied = next((glob for glob in settings.deny if _matches(name, glob)), None)
     if denied is not None:
         return f"labels.deny has {denied}"

@@ -268,9 +268,6 @@ class GithubWriter:
         history.change_labels(difference.confirm, "set")
         history.change_labels(difference.not_applied, None)
         for name in difference.remove:
-            if name in (".", ".."):  # on the way it may become the path of all labels
-                not_removed[name] = "a person must remove a label of this name"
-                continue
             # If the response is lost, the state "intended" shows that no person removed the label.
             history.change_labels((name,), "intended")
             # PyGithub does not quote a slash in the name

@@ -178,17 +178,14 @@ def test_label_names_are_quoted_in_urls(world: ReviewWorld) -> None:
     assert f"DELETE {ON}/size%2Fsmall" in world.calls()
 
 
-def test_rule_14_label_named_like_a_folder_is_left_to_a_person(
-    world: ReviewWorld,
-) -> None:
+def test_rule_14_label_named_like_a_folder_is_never_set(world: ReviewWorld) -> None:
     add_to_repository(world, ".")
-    strange = RequestedLabel(".", "kind")
-    keep(world, strange)
-    action = EnsureLabels((BUG,), ("kind",), custom_labels=(strange,))
-    writer = world.writer(WriteSlots())
-    writer.ensure_labels(NUMBER, action, labels=EffectiveLabels(), before=world.history.labels())
-    assert world.pull.labels == (".", "bug")
-    assert not [call for call in world.calls() if call.startswith("DELETE")]
+    take_calls(world)
+    withheld = "added bug; . not added: HLS cannot remove a label of this name again"
+    assert keep(world, RequestedLabel(".", "kind"), BUG) == Outcome(
+        "labels", "changed", withheld, added=("bug",)
+    )
+    assert not [call for call in take_calls(world) if call.endswith("/.")]
 
 
 def test_rule_14_label_removed_by_a_person_is_not_set_again(world: ReviewWorld) -> None:
