@@ -63,6 +63,12 @@ def test_failure_of_github_sends_one_request_and_raises_dependency_down(
     assert server.calls == [f"GET {ISSUE}"]
 
 
+def test_path_is_sent_as_it_is(api: GithubApi, server: FakeServer) -> None:
+    server.says = [Say(200, {})]
+    read(api, "/repos/o/r/labels/../a/.")
+    assert server.calls == ["GET /repos/o/r/labels/../a/."]
+
+
 def test_page_of_the_longest_comments_is_read(api: GithubApi, server: FakeServer) -> None:
     comments = [{"body": "\N{PARTY POPPER}" * 65_536}] * 100
     body = json.dumps(comments, ensure_ascii=False).encode()
