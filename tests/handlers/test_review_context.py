@@ -177,14 +177,16 @@ def test_files_that_cannot_be_read_are_a_reason_why_other_places_are_missing() -
 
 
 @pytest.mark.parametrize(
-    ("tokens", "most", "lines"), [(1_000, 1_000, 10), (1_000, 50, 6), (150, 1_000, 4)]
+    ("tokens", "max_tokens", "lines"), [(1_000, 1_000, 10), (1_000, 50, 6), (150, 1_000, 4)]
 )
 def test_lines_around_take_only_the_room_that_settings_and_patches_leave(
-    tokens: int, most: int, lines: int
+    tokens: int, max_tokens: int, lines: int
 ) -> None:
     selection = select(DEEP, tokens=1_000)
     files = with_context().reader("octo/hello").files_at(pull_request().head_sha)
-    changed = read_surroundings(selection, files, EMPTY_PATH_FILTER, tokens=tokens, max_tokens=most)
+    changed = read_surroundings(
+        selection, files, EMPTY_PATH_FILTER, tokens=tokens, max_tokens=max_tokens
+    )
     assert changed.calls == selection.calls
     shown = show_files(changed, changed.calls[0])[0].numbered
     assert len(parse_numbered(shown).lines) == lines
