@@ -8,6 +8,7 @@ import socket
 import traceback
 import tracemalloc
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -25,7 +26,13 @@ from hls_handler.analysis import (
     Usage,
     cost_of_output,
 )
-from hls_handler.claude.provider import Provider, request_schema, with_price
+from hls_handler.claude.provider import (
+    Provider,
+    ProviderApi,
+    ProviderConnection,
+    request_schema,
+    with_price,
+)
 from hls_handler.claude.providers import connect
 from hls_handler.errors import DependencyDown, SlowResponse, StepFailed
 from hls_handler.settings.providers import ClaudeSettings
@@ -113,6 +120,27 @@ def ask(
 ) -> Reply | UnusableReply:
     server.says = list(says)
     return build().ask(rendered, **more)
+
+
+def test_client_is_made_at_the_first_question_and_its_making_is_no_part_of_the_call(
+    server: FakeServer,
+) -> None:
+    read_at: list[str] = []
+
+    def clock() -> float:
+        read_at.append("clock")
+        return 0.0
+
+    def make(connection: ProviderConnection) -> ProviderApi:
+        read_at.append("client")
+        return connect(connection)
+
+    given = ClaudeSettings(api_key=SecretStr(KEY), base_url=server.url)
+    server.says = [Say(body=message(GOOD))]
+    with closing(Provider(given, given, make, clock=clock, now=lambda: NOON)) as provider:
+        assert read_at == []
+        provider.ask(RENDERED)
+    assert read_at == ["client", "clock", "clock"]
 
 
 def test_valid_reply_is_returned_with_its_usage(build: Build, server: FakeServer) -> None:
