@@ -88,7 +88,11 @@ def _measure(
         rows += [
             _ratio(f"durable accept, {where}", HLS, "bare", result, None),
             _ratio(
-                f"durable accept to a group commit, {where}", HLS, "group-commit", result, required
+                f"durable accept to a group commit in SQLite, {where}",
+                HLS,
+                "group-commit",
+                result,
+                required,
             ),
             _ratio(f"a group commit, {where}", "group-commit", "bare", result, None),
             _ratio(f"background tasks, {where}", "background-tasks", "bare", result, None),
