@@ -144,7 +144,9 @@ MAX_REMEMBERED_CHARS = 200
 
 
 def set_log_ids(**ids: str) -> None:
-    """Make `ids` those of the lines of the current task, and of what it starts from now on."""
+    """Give the lines of the current task, and of what it starts from now on, these ids and no
+    others.
+    """
     _bound.set(ids)
 
 
